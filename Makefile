@@ -1,0 +1,53 @@
+# `make demo` and `make test` need Python 3.11 or newer, make and git: they set up the rest in .venv.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check clean
+
+# The first Python that is new enough; `make PYTHON=/path/to/python3.12 …` takes another.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$python && break; done)
+PYTEST_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+help: ## Show this list
+	@echo "caxton-nats: a durable message bus for software agents. Targets:"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+
+setup: $(READY) ## Make .venv with everything in it (again only after a change of dependencies)
+
+demo: $(READY) ## Watch agents negotiate, one of them die and come back, and nothing get lost
+	@$(BIN)/python -m examples.market
+
+test: $(READY) ## Run the tests; PYTEST_ARGS="-k mailbox -x" goes to pytest
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(READY) ## Run the linter, the formatter's check, the type checker and the import rules
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+clean: ## Remove .venv, caches and built packages
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
+	@find caxton_nats tests examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# The stamp is newer than what it was made from, or the installation is made again.
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { \
+		echo "caxton-nats needs Python 3.11 or newer, and found none on PATH (python3 is" \
+			"$$(python3 --version 2>&1)). Install one, or: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); caxton-nats needs Python 3.11 or newer." >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments." \
+			"On Debian and Ubuntu: apt-get install python3-venv" >&2; \
+		exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version) (about a minute the first time) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[server,test,check]'
+	@touch $@

@@ -1,0 +1,177 @@
+"""``caxton agents``: who is registered, and who reads his mail."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from caxton_nats.cli.exits import Exit
+from caxton_nats.cli.options import AsJson, NatsUrl, RouterChoice, connected, noun, work
+from caxton_nats.cli.output import facts, show, table
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.registry import Registration
+from caxton_nats.core.routing import agent_not_found
+from caxton_nats.engine.platform import Platform
+from caxton_nats.ports import MailboxStatus
+
+agents = noun("Registered agents and their mailboxes.")
+Name = Annotated[str, typer.Argument(metavar="NAME", help="local or local@platform")]
+AT_A_TIME = 64
+"""Status requests under way at the same time."""
+
+
+@agents.command("list", epilog="Example: caxton agents --capability translate")
+def list_agents(
+    *,
+    capability: Annotated[
+        str | None, typer.Option("--capability", help="Only agents that offer it.")
+    ] = None,
+    nats_url: NatsUrl = None,
+    as_json: AsJson = False,
+) -> int:
+    """List the registered agents."""
+
+    async def listed() -> int:
+        async with connected(nats_url) as platform:
+            found = [
+                one
+                for one in platform.registry
+                if capability is None or capability in one.capabilities
+            ]
+            states = await statuses(platform, [one.agent for one in found])
+        rows = [
+            (
+                one.agent,
+                one.state,
+                one.capabilities,
+                states[one.agent].attended,
+                states[one.agent].pending,
+                one.registered_at,
+            )
+            for one in found
+        ]
+        titles = ("agent", "state", "capabilities", "connected", "pending", "registered since")
+        show(
+            {"agents": [_document(one, states[one.agent]) for one in found]},
+            table(*titles, rows=rows, right=("pending",), empty="no agents are registered"),
+            as_json=as_json,
+        )
+        return Exit.OK
+
+    return work(listed())
+
+
+@agents.command("show", epilog="Example: caxton agents show bob")
+def show_agent(name: Name, *, nats_url: NatsUrl = None, as_json: AsJson = False) -> int:
+    """Show one agent: its registration, its mailbox, its dead letters."""
+
+    async def shown() -> int:
+        async with connected(nats_url) as platform:
+            agent = platform.agent_id(name)
+            found = await platform.ports.registry_store.load(agent)
+            if found is None:
+                raise agent_not_found(agent)
+            status = await platform.ports.mailboxes.status(agent)
+            counts = await platform.ports.dead_letters.count()
+        dead = {reason: number for (whose, reason), number in counts.items() if whose == agent}
+        document = {**_document(found[0], status), "dead_letters": dead}
+        show(document, _facts(document, found[0]), as_json=as_json)
+        return Exit.OK
+
+    return work(shown())
+
+
+@agents.command("register", epilog="Example: caxton agents register bob --capability translate")
+def register_agent(
+    name: Name,
+    *,
+    capability: Annotated[
+        list[str] | None, typer.Option("--capability", help="What it offers; may be repeated.")
+    ] = None,
+    router: RouterChoice = None,
+    nats_url: NatsUrl = None,
+    as_json: AsJson = False,
+) -> int:
+    """Register an agent, so that it can be sent mail. Its program may come later."""
+
+    async def registered() -> int:
+        async with connected(nats_url, router) as platform:
+            made = await platform.registrar.register(
+                platform.agent_id(name), capabilities=capability or (), node="caxton cli"
+            )
+        read = f"nats consumer next {made.address.stream} {made.address.consumer}"
+        show(
+            msgspec.to_builtins(made),
+            f"registered {made.agent}; its mail is read with: {read}",
+            as_json=as_json,
+        )
+        return Exit.OK
+
+    return work(registered())
+
+
+@agents.command("deregister", epilog="Example: caxton agents deregister bob")
+def deregister_agent(
+    name: Name, *, router: RouterChoice = None, nats_url: NatsUrl = None, as_json: AsJson = False
+) -> int:
+    """Remove a registration. Mail that is stored stays, for when the agent registers again."""
+
+    async def removed() -> int:
+        async with connected(nats_url, router) as platform:
+            agent = platform.agent_id(name)
+            known = await platform.registrar.deregister(agent)
+            if not known:
+                raise agent_not_found(agent)
+            left = (await platform.ports.mailboxes.status(agent)).pending
+        show(
+            {"agent": agent, "deregistered": known, "pending": left},
+            f"deregistered {agent}; {left} messages stay in its mailbox",
+            as_json=as_json,
+        )
+        return Exit.OK
+
+    return work(removed())
+
+
+async def statuses(platform: Platform, names: list[AgentId]) -> dict[AgentId, MailboxStatus]:
+    """Return the state of these agents' mailboxes."""
+    places = asyncio.Semaphore(AT_A_TIME)
+
+    async def status(agent: AgentId) -> MailboxStatus:
+        async with places:
+            return await platform.ports.mailboxes.status(agent)
+
+    found = await asyncio.gather(*map(status, names))
+    return dict(zip(names, found, strict=True))
+
+
+def _document(registration: Registration, status: MailboxStatus) -> dict[str, Any]:
+    return {
+        **msgspec.to_builtins(registration),
+        "connected": status.attended,
+        "pending": status.pending,
+        "in_flight": status.in_flight,
+    }
+
+
+def _facts(document: dict[str, Any], registration: Registration) -> Any:
+    dead = [f"{number} {reason}" for reason, number in document["dead_letters"].items()]
+    return facts(
+        {
+            "agent": registration.agent,
+            "state": registration.state,
+            "connected": document["connected"],
+            "capabilities": registration.capabilities,
+            "registered since": registration.registered_at,
+            "registered by": registration.node,
+            "pending": document["pending"],
+            "in flight": document["in_flight"],
+            "queue size": registration.queue_size,
+            "dead letters": dead or "none",
+            "mail": f"nats consumer next {registration.address.stream}"
+            f" {registration.address.consumer}",
+        }
+    )

@@ -1,0 +1,313 @@
+"""``caxton send`` and ``caxton request``: speak as an agent."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import typer
+
+from caxton_nats.cli import exits
+from caxton_nats.cli.asking import Question, ask
+from caxton_nats.cli.options import AsJson, NatsUrl, RouterChoice, connected, work
+from caxton_nats.cli.output import as_text, say, show, table, warn
+from caxton_nats.core.envelope import NO_CONTENT, Envelope, Priority, content_bytes, value_content
+from caxton_nats.core.errors import CaxtonError, TransportError
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.performatives import Performative
+from caxton_nats.engine.platform import Platform
+from caxton_nats.jetstream.doors import receipt_body
+from caxton_nats.ports import Receipt, Submission
+
+Sender = Annotated[str, typer.Argument(metavar="SENDER", help="Who sends; need not be registered.")]
+ContentOption = Annotated[
+    str | None,
+    typer.Option("--content", metavar="JSON", help="Content: any JSON value; - is stdin."),
+]
+TextOption = Annotated[
+    str | None, typer.Option("--text", metavar="TEXT", help="Content: this text, as a JSON string.")
+]
+FileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--file", metavar="PATH", help="Content: the file's bytes, exactly (base64); - is stdin."
+    ),
+]
+Conversation = Annotated[
+    str | None, typer.Option("--conversation", metavar="ID", help="The conversation it is part of.")
+]
+Protocol = Annotated[
+    str | None,
+    typer.Option("--protocol", metavar="NAME", help="Interaction protocol, as fipa-request."),
+]
+MessageIdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--message-id", metavar="ID", help="Of a message that may have been sent already."
+    ),
+]
+PriorityName = Literal["low", "normal", "high", "critical"]
+PriorityOption = Annotated[
+    PriorityName | None, typer.Option("--priority", help="Higher goes first in a mailbox.")
+]
+Retries = Annotated[
+    int | None,
+    typer.Option("--max-retries", min=1, max=10, help="Attempts after the first one."),
+]
+
+
+def send(  # noqa: PLR0913 - one parameter per field of a message
+    sender: Sender,
+    performative: Annotated[
+        str, typer.Argument(metavar="PERFORMATIVE", help="As inform, request.")
+    ],
+    receivers: Annotated[list[str], typer.Argument(metavar="RECEIVER")],
+    *,
+    content: ContentOption = None,
+    text: TextOption = None,
+    file: FileOption = None,
+    conversation: Conversation = None,
+    protocol: Protocol = None,
+    reply_by: Annotated[
+        str | None,
+        typer.Option(
+            "--reply-by", metavar="TIME", help="Seconds from now, or 2030-01-31T12:00:00Z."
+        ),
+    ] = None,
+    reply_with: Annotated[
+        str | None, typer.Option("--reply-with", metavar="TOKEN", help="What answers refer to.")
+    ] = None,
+    in_reply_to: Annotated[
+        str | None,
+        typer.Option("--in-reply-to", metavar="TOKEN", help="What this is the answer to."),
+    ] = None,
+    reply_to: Annotated[
+        list[str] | None,
+        typer.Option("--reply-to", metavar="AGENT", help="Who gets the answers; may be repeated."),
+    ] = None,
+    language: Annotated[str | None, typer.Option("--language", help="Of the content.")] = None,
+    ontology: Annotated[str | None, typer.Option("--ontology", help="Of the content.")] = None,
+    priority: PriorityOption = None,
+    max_retries: Retries = None,
+    message_id: MessageIdOption = None,
+    router: RouterChoice = None,
+    nats_url: NatsUrl = None,
+    as_json: AsJson = False,
+) -> int:
+    """Send a message, and print its receipt once it is durable."""
+    raw, encoding = read_content(content, text, file)
+    fields: dict[str, Any] = {
+        "conversation_id": conversation,
+        "protocol": protocol,
+        "reply_with": reply_with,
+        "in_reply_to": in_reply_to,
+        "reply_to": tuple(AgentId(name) for name in reply_to or ()),
+        "language": language,
+        "ontology": ontology,
+        "priority": Priority[priority.upper()] if priority else None,
+        "max_retries": max_retries,
+        "message_id": message_id,
+        "encoding": encoding,
+    }
+    until = moment(reply_by)
+
+    async def sent() -> int:
+        async with connected(nats_url, router) as platform:
+            known = {name: value for name, value in fields.items() if value}
+            known.setdefault("message_id", platform.ports.ids.new_id())
+            message = Envelope(
+                performative=performative,
+                receiver=tuple(map(AgentId, receivers)),
+                content=raw,
+                reply_by=platform.ports.clock.now() + until
+                if isinstance(until, timedelta)
+                else until,
+                **known,
+            )
+            receipt = await _send(platform, sender, message)
+        return _show_receipt(receipt, as_json=as_json)
+
+    return work(sent())
+
+
+def request(  # noqa: PLR0913 - one parameter per field of a message
+    sender: Sender,
+    receiver: Annotated[str, typer.Argument(metavar="RECEIVER", help="Who is asked.")],
+    *,
+    content: ContentOption = None,
+    text: TextOption = None,
+    file: FileOption = None,
+    act: Annotated[
+        str, typer.Option("--act", help="Another act that expects an answer, as query-ref.")
+    ] = Performative.REQUEST.value,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.1, help="Seconds to wait; becomes reply-by, too.")
+    ] = 30.0,
+    conversation: Conversation = None,
+    protocol: Protocol = "fipa-request",
+    router: RouterChoice = None,
+    nats_url: NatsUrl = None,
+    as_json: AsJson = False,
+) -> int:
+    """Ask an agent, wait for its final answer and print it.
+
+    The sender is registered while it waits, and deregistered afterwards. If it is somebody's agent
+    already, or has mail, that is left alone: the answer is asked for under a name of its own.
+    """
+    raw, encoding = read_content(content, text, file)
+
+    async def asked() -> int:
+        async with connected(nats_url, router) as platform:
+            question = Question(
+                sender=platform.agent_id(sender),
+                receiver=receiver,
+                act=act,
+                content=raw,
+                encoding=encoding,
+                conversation_id=conversation or platform.ports.ids.new_id(),
+                protocol=protocol or "",
+            )
+            answer = await ask(
+                platform,
+                question,
+                seconds=timeout,
+                on_agree=lambda who: None if as_json else warn(f"{who} agreed; waiting"),
+            )
+        _show_answer(answer, as_json=as_json)
+        return exits.of_answer(answer.performative)
+
+    return work(asked())
+
+
+def read_content(
+    content: str | None, text: str | None, file: str | None
+) -> tuple[msgspec.Raw, str]:
+    """Return (content, encoding) from whichever of the three options was given.
+
+    Raises:
+        typer.BadParameter: more than one was given, no JSON, or a file that cannot be read.
+    """
+    if sum(one is not None for one in (content, text, file)) > 1:
+        raise typer.BadParameter("give one of --content, --text and --file")
+    if content is not None:
+        return _json(sys.stdin.buffer.read() if content == "-" else content.encode()), ""
+    if text is not None:
+        return value_content(text)
+    if file is not None:
+        return value_content(_bytes(file))
+    return NO_CONTENT, ""
+
+
+def moment(text: str | None) -> datetime | timedelta | None:
+    """Return a point in time, or a time from now, as it was typed.
+
+    Raises:
+        typer.BadParameter: it is neither.
+    """
+    if text is None:
+        return None
+    try:
+        return timedelta(seconds=float(text))
+    except (ValueError, OverflowError):
+        pass
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise typer.BadParameter(
+            "--reply-by is a number of seconds from now, or a time as 2030-01-31T12:00:00Z"
+        )
+    return found
+
+
+def _json(data: bytes) -> msgspec.Raw:
+    try:
+        msgspec.json.decode(data)
+        data.decode("utf-8")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise typer.BadParameter(
+            f"--content is not JSON ({error}); for plain text use --text"
+        ) from None
+    return msgspec.Raw(data)
+
+
+def _bytes(path: str) -> bytes:
+    if path == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"--file {path} cannot be read: {error.strerror}") from None
+
+
+async def _send(platform: Platform, sender: str, message: Envelope) -> Receipt:
+    submission = Submission(sender=platform.agent_id(sender), envelope=message)
+    (result,) = await platform.door.send([submission])
+    if isinstance(result, TransportError):
+        # Nobody else knows the id, and without it a second try could be a second message.
+        result.hint = f"try again with --message-id {message.message_id}"
+    if isinstance(result, CaxtonError):
+        raise result
+    return result
+
+
+def _show_receipt(receipt: Receipt, *, as_json: bool) -> int:
+    failed = [outcome for outcome in receipt.outcomes if outcome.error is not None]
+    rows = [
+        (
+            outcome.receiver,
+            _fate(outcome.duplicate, outcome.error),
+            outcome.stream,
+            outcome.sequence or "",
+        )
+        for outcome in receipt.outcomes
+    ]
+    show(
+        receipt_body(receipt),
+        f"message {receipt.message_id}",
+        table("receiver", "outcome", "stream", "sequence", rows=rows, right=("sequence",)),
+        as_json=as_json,
+    )
+    return exits.of_batch(len(receipt.outcomes) - len(failed), len(failed))
+
+
+def _fate(duplicate: bool, error: CaxtonError | None) -> str:  # noqa: FBT001 - as it is stored
+    if error is not None:
+        return f"{error.code}: {error.reason}"
+    return "stored before (duplicate)" if duplicate else "stored"
+
+
+def _show_answer(answer: Envelope, *, as_json: bool) -> None:
+    document: dict[str, Any] = {
+        "performative": answer.performative,
+        "sender": answer.sender,
+        "content": _value(answer),
+        "encoding": answer.encoding,
+        "message_id": answer.message_id,
+        "conversation_id": answer.conversation_id,
+        "in_reply_to": answer.in_reply_to,
+        "protocol": answer.protocol,
+    }
+    if as_json:
+        show(document, as_json=True)
+        return
+    say(f"{answer.performative} from {answer.sender}")
+    if answer.is_binary:
+        say(f"{len(content_bytes(answer))} bytes that are no JSON; --json shows them as base64")
+    elif isinstance(document["content"], str):
+        say(as_text(document["content"].encode("utf-8", "backslashreplace")))
+    elif bytes(answer.content):
+        say(as_text(bytes(answer.content)))
+
+
+def _value(answer: Envelope) -> Any:
+    """Return the content as JSON shows it: bytes stay base64."""
+    raw = bytes(answer.content)
+    try:
+        return msgspec.json.decode(raw) if raw else None
+    except (msgspec.DecodeError, RecursionError):
+        return raw.decode("utf-8", "backslashreplace")

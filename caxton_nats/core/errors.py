@@ -1,0 +1,212 @@
+"""What can go wrong, grouped by whose fault it is; blame decides what happens next.
+
+    CaxtonError
+      MessageError            the sender's fault: never retried; answered, or dead-lettered
+        MalformedEnvelope  InvalidEnvelope  MessageTooLarge  Expired  TooManyParticipants
+      UndeliverableError      nobody can take it now: the sender is told
+        AgentNotFound  QueueFull
+      HandlerError            the receiving agent's fault: retried by policy, then dead-lettered
+        HandlerFailed  HandlerRejected  AgentNotResponding
+      TransportError          infrastructure: retried
+        NotConnected  PublishUnconfirmed  StreamMissing  RevisionConflict
+      RegistryError           AgentAlreadyRegistered
+      ConfigurationError      the operator's fault: stops the start
+
+Every error carries a stable ``code`` (its class name), and where they help: the ``field`` that was
+wrong, the ``limit`` and the ``value`` that broke it, and a ``hint`` that says what to do next.
+``to_dict`` is what a client of any language receives; ``from_dict`` is the way back.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, ClassVar
+
+
+class FailureReason(StrEnum):
+    """The nine reasons of the seed; every dead letter has exactly one."""
+
+    AGENT_NOT_FOUND = "AgentNotFound"
+    AGENT_NOT_RESPONDING = "AgentNotResponding"
+    NETWORK_ERROR = "NetworkError"
+    RESOURCE_EXHAUSTED = "ResourceExhausted"
+    MESSAGE_TOO_LARGE = "MessageTooLarge"
+    INVALID_MESSAGE = "InvalidMessage"
+    CIRCUIT_BREAKER_OPEN = "CircuitBreakerOpen"
+    QUEUE_FULL = "QueueFull"
+    TIMEOUT = "Timeout"
+
+
+class CaxtonError(Exception):
+    """Base of all errors of caxton-nats; catch a branch of the tree rather than this."""
+
+    failure: ClassVar[FailureReason] = FailureReason.INVALID_MESSAGE
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        field: str = "",
+        limit: int | str | None = None,
+        value: int | str | None = None,
+        hint: str = "",
+    ) -> None:
+        """Say what was wrong (``reason``), where (``field``) and what to do next (``hint``)."""
+        super().__init__(reason)
+        self.reason = reason
+        self.field = field
+        self.limit = limit
+        self.value = value
+        self.hint = hint
+
+    @property
+    def code(self) -> str:
+        """Stable name for headers, metrics and programs in other languages."""
+        return type(self).__name__
+
+    def __str__(self) -> str:
+        """One line for people: what, where, limit and value, what next."""
+        where = f"{self.field}: " if self.field else ""
+        numbers = "".join(
+            f", {name} {number}"
+            for name, number in (("limit", self.limit), ("value", self.value))
+            if number is not None
+        )
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{where}{self.reason}{numbers}{hint}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the error as JSON-ready values, without the empty ones."""
+        full = {
+            "code": self.code,
+            "field": self.field,
+            "reason": self.reason,
+            "limit": self.limit,
+            "value": self.value,
+            "hint": self.hint,
+        }
+        return {name: value for name, value in full.items() if value not in ("", None)}
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> CaxtonError:
+        """Rebuild the error that another process reported; an unknown code stays a CaxtonError."""
+        kind = _by_code().get(str(data.get("code")), CaxtonError)
+        return kind(
+            str(data.get("reason", "no reason given")),
+            field=str(data.get("field", "")),
+            limit=data.get("limit"),
+            value=data.get("value"),
+            hint=str(data.get("hint", "")),
+        )
+
+
+class MessageError(CaxtonError):
+    """The message itself is wrong. Sending it again unchanged cannot help."""
+
+
+class MalformedEnvelope(MessageError):
+    """The bytes are not an envelope: not JSON, not an object, not UTF-8, nested too deeply."""
+
+
+class InvalidEnvelope(MessageError):
+    """A field is missing, unknown, out of its bounds, or contradicts another one."""
+
+
+class MessageTooLarge(MessageError):
+    """More bytes than the deployment accepts (``limit`` and ``value`` in bytes)."""
+
+    failure = FailureReason.MESSAGE_TOO_LARGE
+
+
+class Expired(MessageError):
+    """The message's ``reply_by`` passed before a handler could start."""
+
+    failure = FailureReason.TIMEOUT
+
+
+class TooManyParticipants(MessageError):
+    """The conversation already has as many participants as the deployment allows."""
+
+    failure = FailureReason.RESOURCE_EXHAUSTED
+
+
+class UndeliverableError(CaxtonError):
+    """The message is right but cannot be given to its receiver now."""
+
+
+class AgentNotFound(UndeliverableError):
+    """No agent of that name is registered."""
+
+    failure = FailureReason.AGENT_NOT_FOUND
+
+
+class QueueFull(UndeliverableError):
+    """The receiver's mailbox holds as many messages as it may (``limit``)."""
+
+    failure = FailureReason.QUEUE_FULL
+
+
+class HandlerError(CaxtonError):
+    """The receiving agent did not get the message done."""
+
+    failure = FailureReason.AGENT_NOT_RESPONDING
+
+
+class HandlerFailed(HandlerError):
+    """A handler raised."""
+
+
+class HandlerRejected(HandlerError):
+    """A handler refused the delivery for good by raising ``Reject``."""
+
+    failure = FailureReason.INVALID_MESSAGE
+
+
+class AgentNotResponding(HandlerError):
+    """The agent took the message, again and again, and never settled it."""
+
+
+class TransportError(CaxtonError):
+    """NATS could not be reached or did not answer; the outcome may be unknown."""
+
+    failure = FailureReason.NETWORK_ERROR
+
+
+class NotConnected(TransportError):
+    """There is no connection to a server now."""
+
+
+class PublishUnconfirmed(TransportError):
+    """No PubAck came: stored or not is unknown. Retry with the same message id."""
+
+    failure = FailureReason.TIMEOUT
+
+
+class StreamMissing(TransportError):
+    """No stream answers for the subject: the topology is not there."""
+
+
+class RevisionConflict(TransportError):
+    """Somebody else wrote the record first; read it again and decide again."""
+
+
+class RegistryError(CaxtonError):
+    """The registry refuses the change."""
+
+
+class AgentAlreadyRegistered(RegistryError):
+    """An agent of that name is registered and its mailbox is being read."""
+
+
+class ConfigurationError(CaxtonError):
+    """Something the operator has to change; names the setting, file or server at fault."""
+
+
+def _by_code() -> dict[str, type[CaxtonError]]:
+    found: dict[str, type[CaxtonError]] = {}
+    todo = [CaxtonError]
+    while todo:
+        kind = todo.pop()
+        found[kind.__name__] = kind
+        todo.extend(kind.__subclasses__())
+    return found

@@ -1,0 +1,194 @@
+"""Names: what an agent, a message and a conversation may be called, and how names become tokens.
+
+An agent identifier is FIPA's ``local@platform`` (SC00023, AID name). Names meet NATS only as
+*tokens*: one piece of a subject or of a KV key, readable where the name is safe already, escaped
+otherwise, and always reversible, so that two names can never share a subject.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import NewType
+
+from caxton_nats.core.errors import InvalidEnvelope
+
+AgentId = NewType("AgentId", str)
+"""``local@platform``, checked. Two identifiers name the same agent iff they are equal."""
+MessageId = NewType("MessageId", str)
+"""1..128 printable ASCII characters without white space."""
+ConversationId = NewType("ConversationId", str)
+"""1..255 characters without control characters."""
+
+MAX_NAME = 255
+MAX_MESSAGE_ID = 128
+AMS = "ams"
+_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+_HEX = frozenset("0123456789ABCDEF")
+# Cc control, Cf format (zero width, right-to-left override), Cs surrogate, Co private, Cn none,
+# Zl/Zp line and paragraph separators: invisible in a log and able to make two names look alike.
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def agent_id(name: str, platform: str, *, field: str = "agent") -> AgentId:
+    """Return the checked identifier for ``local`` or ``local@platform``.
+
+    Args:
+        name: what was typed; without ``@`` it is an agent of ``platform``.
+        platform: this deployment's own name.
+        field: where the name came from, for the error.
+
+    Raises:
+        InvalidEnvelope: empty part, over 255 characters, white space, invisible characters, a
+            second ``@``, or text that is not in Unicode's composed form (NFC).
+    """
+    local, at, home = name.partition("@")
+    if not at:
+        home = platform
+    _check_part(local, "local part", field)
+    _check_part(home, "platform part", field)
+    return AgentId(f"{local}@{home}")
+
+
+def local_part(agent: AgentId) -> str:
+    """Return the name before ``@``."""
+    return agent.partition("@")[0]
+
+
+def platform_part(agent: AgentId) -> str:
+    """Return the name after ``@``."""
+    return agent.partition("@")[2]
+
+
+def check_free(agent: AgentId, *, field: str) -> None:
+    """Refuse the name of the platform's own agent: ``ams`` (FIPA SC00023) speaks for the platform.
+
+    Raises:
+        InvalidEnvelope: the agent is the AMS.
+    """
+    if local_part(agent).lower() == AMS:
+        raise InvalidEnvelope(
+            "is the platform's own agent", field=field, value=agent, hint="choose another name"
+        )
+
+
+def agent_token(agent: AgentId) -> str:
+    """Return the subject token of an agent of this platform (its escaped local part)."""
+    return token(local_part(agent))
+
+
+def agent_from_token(text: str, platform: str) -> AgentId:
+    """Return the agent that a subject token names; the inverse of `agent_token`.
+
+    Raises:
+        InvalidEnvelope: the token is not the escape of any name.
+    """
+    return agent_id(untoken(text), platform, field="subject")
+
+
+def check_message_id(text: str) -> MessageId:
+    """Return the id if it is 1..128 printable ASCII characters, for it travels in a NATS header."""
+    if not 1 <= len(text) <= MAX_MESSAGE_ID:
+        raise InvalidEnvelope(
+            "a message id has 1 to 128 characters",
+            field="message_id",
+            limit=MAX_MESSAGE_ID,
+            value=len(text),
+        )
+    if not (text.isascii() and text.isprintable() and " " not in text):
+        raise InvalidEnvelope(
+            "a message id has printable ASCII characters only, and no white space",
+            field="message_id",
+            value=ascii(text),
+        )
+    return MessageId(text)
+
+
+def check_conversation_id(text: str) -> ConversationId:
+    """Return the id if it is 1..255 visible characters."""
+    check_text(text, "conversation_id", MAX_NAME)
+    return ConversationId(text)
+
+
+def check_text(text: str, field: str, limit: int) -> None:
+    """Refuse an empty text, one longer than ``limit`` characters, or one that hides something."""
+    if not 1 <= len(text) <= limit:
+        raise InvalidEnvelope(
+            f"must have 1 to {limit} characters", field=field, limit=limit, value=len(text)
+        )
+    if not (text.isascii() and text.isprintable()):
+        _check_visible(text, field)
+
+
+def token(name: str) -> str:
+    """Escape a name into one subject token; ``untoken`` is its inverse.
+
+    ``A-Z a-z 0-9 - _`` stay as they are; every other byte of the UTF-8 form becomes ``=XX``.
+    """
+    if _SAFE.issuperset(name):
+        return name
+    return "".join(
+        chr(byte) if chr(byte) in _SAFE else f"={byte:02X}" for byte in name.encode("utf-8")
+    )
+
+
+def untoken(text: str) -> str:
+    """Return the name that `token` escaped.
+
+    Raises:
+        InvalidEnvelope: the text is not in the canonical escaped form.
+    """
+    if _SAFE.issuperset(text):
+        return text
+    raw = bytearray()
+    head, *escaped = text.split("=")
+    raw += head.encode("utf-8", "surrogatepass")
+    for piece in escaped:
+        if len(piece) < 2 or not _HEX.issuperset(piece[:2]):
+            raise _bad_token(text)
+        raw.append(int(piece[:2], 16))
+        raw += piece[2:].encode("utf-8", "surrogatepass")
+    try:
+        name = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise _bad_token(text) from None
+    if token(name) != text:
+        raise _bad_token(text)
+    return name
+
+
+def _bad_token(text: str) -> InvalidEnvelope:
+    return InvalidEnvelope(
+        "the subject token is not an escaped agent name",
+        field="subject",
+        value=ascii(text),
+        hint="letters, digits, - and _ stand for themselves, every other byte is =XX in upper hex",
+    )
+
+
+def _check_part(part: str, what: str, field: str) -> None:
+    if not 1 <= len(part) <= MAX_NAME:
+        raise InvalidEnvelope(
+            f"the {what} of an agent name has 1 to {MAX_NAME} characters",
+            field=field,
+            limit=MAX_NAME,
+            value=len(part),
+        )
+    if _SAFE.issuperset(part):
+        return
+    if "@" in part:
+        raise InvalidEnvelope("an agent name has one @ only", field=field, value=ascii(part))
+    if any(character.isspace() for character in part):
+        raise InvalidEnvelope("an agent name has no white space", field=field, value=ascii(part))
+    _check_visible(part, field)
+
+
+def _check_visible(text: str, field: str) -> None:
+    hidden = next((c for c in text if unicodedata.category(c) in _INVISIBLE), None)
+    if hidden is not None:
+        raise InvalidEnvelope(
+            "contains a control or invisible character", field=field, value=ascii(hidden)
+        )
+    if not unicodedata.is_normalized("NFC", text):
+        raise InvalidEnvelope(
+            "is not in Unicode's composed form (NFC)", field=field, value=ascii(text)
+        )

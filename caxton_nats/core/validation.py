@@ -1,0 +1,198 @@
+"""validate and size: what must hold before a message may go on.
+
+`complete` fills in what a door knows (sender, id, time) and turns names into identifiers;
+`check` refuses what contradicts FIPA or this deployment's limits. Field by field, each refusal
+names the field, the limit and the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from caxton_nats.core.envelope import Envelope, content_bytes, content_size
+from caxton_nats.core.errors import Expired, InvalidEnvelope, MessageTooLarge
+from caxton_nats.core.identifiers import (
+    MAX_NAME,
+    AgentId,
+    agent_id,
+    agent_token,
+    check_conversation_id,
+    check_free,
+    check_message_id,
+    check_text,
+)
+from caxton_nats.core.performatives import performative
+
+MAX_RETRIES_BOUNDS: Final = (1, 10)
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What one deployment accepts."""
+
+    max_content: int = 1_048_576
+    """Bytes of content, as the receiver gets them."""
+    max_receivers: int = 1_000
+    max_participants: int = 1_000
+    """Agents in one conversation."""
+    max_user_defined: int = 32
+    """``X-`` parameters of one message."""
+
+
+# Seed bounds: language 1..50, ontology and protocol 1..100; the tokens share the name bound.
+_TEXT_LIMITS: Final = (
+    ("language", 50),
+    ("encoding", 50),
+    ("ontology", 100),
+    ("protocol", 100),
+    ("reply_with", MAX_NAME),
+    ("in_reply_to", MAX_NAME),
+    ("traceparent", 512),
+    ("tracestate", 512),
+)
+
+
+def complete(
+    envelope: Envelope,
+    *,
+    sender: AgentId,
+    platform: str,
+    now: datetime,
+    new_id: Callable[[], str],
+) -> Envelope:
+    """Fill in id, sender, time and full names.
+
+    Args:
+        envelope: as decoded at a door.
+        sender: who sends, by the door's own authority (the subject, never the body).
+        platform: this deployment's name, for receivers given without one.
+        now: becomes ``created_at`` if the message has none.
+        new_id: makes the ``message_id`` if the message has none.
+
+    Raises:
+        InvalidEnvelope: the body names another sender, or a name is not one.
+    """
+    check_free(sender, field="sender")
+    if envelope.sender and agent_id(envelope.sender, platform, field="sender") != sender:
+        raise InvalidEnvelope(
+            f"the body says it is from {envelope.sender!a}, but it came in as {sender}",
+            field="sender",
+            value=ascii(envelope.sender),
+            hint="leave sender out, or send on your own subject",
+        )
+    own = f"{agent_token(sender)}."
+    if envelope.claim is not None and not envelope.claim.object.startswith(own):
+        # Otherwise anybody could have another's stored content sent to himself.
+        raise InvalidEnvelope(
+            f"names an object whose name does not start with {own}",
+            field="claim",
+            value=ascii(envelope.claim.object[:60]),
+        )
+    return msgspec.structs.replace(
+        envelope,
+        message_id=check_message_id(envelope.message_id or new_id()),
+        performative=str(performative(envelope.performative)),
+        sender=sender,
+        receiver=_identifiers(envelope.receiver, platform, "receiver"),
+        reply_to=_identifiers(envelope.reply_to, platform, "reply_to"),
+        created_at=_utc(envelope.created_at, "created_at") or now,
+        reply_by=_utc(envelope.reply_by, "reply_by"),
+    )
+
+
+def check(envelope: Envelope, limits: Limits, now: datetime) -> None:
+    """Refuse a completed envelope that breaks a rule between fields or a limit.
+
+    Raises:
+        InvalidEnvelope: see its field; MessageTooLarge: the content; Expired: ``reply_by`` passed.
+    """
+    _check_receivers(envelope, limits)
+    _check_texts(envelope)
+    _check_options(envelope, limits)
+    _check_content(envelope, limits)
+    if envelope.protocol and not envelope.conversation_id:
+        raise InvalidEnvelope(
+            "a message of an interaction protocol needs a conversation_id (FIPA SC00061)",
+            field="conversation_id",
+        )
+    if envelope.reply_by is not None and envelope.reply_by <= now:
+        raise Expired(
+            "reply_by has passed already", field="reply_by", value=envelope.reply_by.isoformat()
+        )
+
+
+def _identifiers(names: tuple[str, ...], platform: str, field: str) -> tuple[AgentId, ...]:
+    return tuple(agent_id(name, platform, field=field) for name in names)
+
+
+def _utc(moment: datetime | None, field: str) -> datetime | None:
+    if moment is not None and moment.tzinfo is None:
+        raise InvalidEnvelope(
+            "has no time zone", field=field, value=moment.isoformat(), hint="end it with Z for UTC"
+        )
+    return moment
+
+
+def _check_receivers(envelope: Envelope, limits: Limits) -> None:
+    count = len(envelope.receiver)
+    if not 1 <= count <= limits.max_receivers:
+        raise InvalidEnvelope(
+            "a message has at least one receiver and not too many"
+            if count
+            else "is missing or empty",
+            field="receiver",
+            limit=limits.max_receivers,
+            value=count,
+        )
+    if count > 1 and len(set(envelope.receiver)) != count:
+        raise InvalidEnvelope("names an agent twice", field="receiver")
+    if envelope.sender in envelope.receiver:
+        raise InvalidEnvelope(
+            "sender and receiver are the same agent", field="receiver", value=envelope.sender
+        )
+
+
+def _check_texts(envelope: Envelope) -> None:
+    if envelope.conversation_id:
+        check_conversation_id(envelope.conversation_id)
+    for field, limit in _TEXT_LIMITS:
+        text = getattr(envelope, field)
+        if text:
+            check_text(text, field, limit)
+
+
+def _check_options(envelope: Envelope, limits: Limits) -> None:
+    low, high = MAX_RETRIES_BOUNDS
+    if envelope.max_retries is not None and not low <= envelope.max_retries <= high:
+        raise InvalidEnvelope(
+            f"must be {low} to {high}", field="max_retries", limit=high, value=envelope.max_retries
+        )
+    if len(envelope.user_defined) > limits.max_user_defined:
+        raise InvalidEnvelope(
+            "too many X- parameters",
+            field="user_defined",
+            limit=limits.max_user_defined,
+            value=len(envelope.user_defined),
+        )
+    for name, text in envelope.user_defined.items():
+        check_text(name, "user_defined", MAX_NAME)
+        if not name.upper().startswith("X-"):
+            raise InvalidEnvelope("own parameters start with X-", field=name)
+        check_text(text or " ", name, 4096)
+
+
+def _check_content(envelope: Envelope, limits: Limits) -> None:
+    size = content_size(envelope)
+    if size > limits.max_content:
+        raise MessageTooLarge(
+            "the content is larger than this deployment accepts",
+            field="content",
+            limit=limits.max_content,
+            value=size,
+            hint="send less, or split the content over several messages",
+        )
+    if envelope.is_binary and envelope.claim is None:
+        content_bytes(envelope)

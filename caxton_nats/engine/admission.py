@@ -1,0 +1,129 @@
+"""admit: a message that names a conversation changes its record before it is delivered.
+
+The record is changed by compare-and-set. Messages of one conversation that meet in this process
+while a write is under way wait and share the next write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+
+import msgspec
+
+from caxton_nats.core.conversation import Conversation, receive
+from caxton_nats.core.envelope import Envelope
+from caxton_nats.core.errors import CaxtonError, RevisionConflict, TransportError
+from caxton_nats.core.identifiers import AgentId, ConversationId
+from caxton_nats.ports import Clock, ConversationStore
+
+TRIES = 30
+"""Compare-and-set tries before giving up; each loser waits a random moment."""
+_PAUSE = timedelta(milliseconds=40)
+log = logging.getLogger("caxton_nats")
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A message that asks to be admitted, and its receivers that exist."""
+
+    envelope: Envelope
+    receivers: Sequence[AgentId]
+
+
+class Admission:
+    """Admits messages into their conversations."""
+
+    def __init__(
+        self, conversations: ConversationStore, clock: Clock, *, max_participants: int
+    ) -> None:
+        self._conversations = conversations
+        self._clock = clock
+        self._max_participants = max_participants
+        self._waiting: dict[
+            ConversationId, list[tuple[Candidate, asyncio.Future[CaxtonError | None]]]
+        ] = {}
+        self._writers: set[asyncio.Task[None]] = set()
+
+    async def admit(self, candidates: Sequence[Candidate]) -> list[CaxtonError | None]:
+        """Record the messages; one refusal or None each, in order.
+
+        A message without a conversation id costs nothing here.
+        """
+        outcomes: list[asyncio.Future[CaxtonError | None] | None] = []
+        for candidate in candidates:
+            conversation_id = candidate.envelope.conversation_id
+            if not conversation_id:
+                outcomes.append(None)
+                continue
+            outcome: asyncio.Future[CaxtonError | None] = asyncio.get_running_loop().create_future()
+            outcomes.append(outcome)
+            if conversation_id in self._waiting:
+                self._waiting[conversation_id].append((candidate, outcome))
+            else:
+                self._waiting[conversation_id] = [(candidate, outcome)]
+                writer = asyncio.create_task(self._write_all(conversation_id))
+                self._writers.add(writer)
+                writer.add_done_callback(self._writers.discard)
+        return [None if outcome is None else await outcome for outcome in outcomes]
+
+    async def _write_all(self, conversation_id: ConversationId) -> None:
+        """Write until nobody waits; what comes in meanwhile shares the next write."""
+        while waiting := self._waiting[conversation_id]:
+            self._waiting[conversation_id] = []
+            candidates = [candidate for candidate, _ in waiting]
+            refusals: list[CaxtonError | None]
+            try:
+                refusals = await self._write(conversation_id, candidates)
+            except CaxtonError as error:
+                refusals = [error] * len(waiting)
+            except Exception as error:
+                # Nobody else would ever tell those who wait.
+                log.exception("conversation %a cannot be recorded", conversation_id)
+                failure = TransportError(f"recording: {type(error).__name__}: {error}")
+                refusals = [failure] * len(waiting)
+            for (_, outcome), refusal in zip(waiting, refusals, strict=True):
+                if not outcome.done():
+                    outcome.set_result(refusal)
+        del self._waiting[conversation_id]
+
+    async def _write(
+        self, conversation_id: ConversationId, candidates: Sequence[Candidate]
+    ) -> list[CaxtonError | None]:
+        for attempt in range(TRIES):
+            found = await self._conversations.load(conversation_id)
+            before, revision = found or (None, None)
+            record, refusals = self._advance(before, candidates)
+            if record is None or record is before:
+                return refusals
+            try:
+                await self._conversations.save(record, revision=revision)
+            except RevisionConflict:
+                await self._clock.sleep(_PAUSE * self._clock.chance() * min(attempt + 1, 8))
+            else:
+                return refusals
+        raise RevisionConflict(
+            f"conversation {conversation_id} is changed by too many routers at once",
+            field="conversation_id",
+            hint="send again with the same message id",
+        )
+
+    def _advance(
+        self, record: Conversation | None, candidates: Sequence[Candidate]
+    ) -> tuple[Conversation | None, list[CaxtonError | None]]:
+        refusals: list[CaxtonError | None] = []
+        for candidate in candidates:
+            try:
+                record = receive(
+                    record,
+                    candidate.envelope,
+                    receivers=candidate.receivers,
+                    now=self._clock.now(),
+                    max_participants=self._max_participants,
+                )
+            except CaxtonError as refusal:
+                refusals.append(refusal)
+            else:
+                refusals.append(None)
+        return record, refusals

@@ -1,0 +1,141 @@
+"""Dead letters are written here, from all paths: mailbox, ingress, exhausted deliveries.
+
+The record comes first and the settling of the original second, so that a crash between the two
+leaves both; the record's id makes a second burial of the same original do nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from caxton_nats.core.codec import encode
+from caxton_nats.core.dead_letter import REDRIVES_HEADER, DeadLetter, Origin, Stage, keep
+from caxton_nats.core.dead_letter import encode as encode_letter
+from caxton_nats.core.envelope import Envelope
+from caxton_nats.core.errors import CaxtonError
+from caxton_nats.core.identifiers import AgentId, MessageId
+from caxton_nats.core.notice import notice
+from caxton_nats.core.registry import Registry
+from caxton_nats.engine.router import message_key
+from caxton_nats.ports import Delivery, Letter, Ports
+from caxton_nats.telemetry import Action, Observer, event
+
+log = logging.getLogger("caxton_nats")
+
+
+class Burial:
+    """Writes dead letters and tells the senders."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        registry: Registry,
+        *,
+        platform: str,
+        max_body: int,
+        observer: Observer,
+    ) -> None:
+        self._ports = ports
+        self._registry = registry
+        self._platform = platform
+        self._max_body = max_body
+        self._observe = observer
+
+    async def bury(
+        self,
+        delivery: Delivery,
+        error: CaxtonError,
+        *,
+        agent: AgentId,
+        stage: Stage,
+        envelope: Envelope | None,
+    ) -> DeadLetter:
+        """Write the dead letter of a delivery that will not be tried again.
+
+        Args:
+            delivery: the original; the caller settles it after this has returned.
+            error: why it died.
+            agent: the receiver, or the sender where no receiver was reached.
+            stage: where on its way.
+            envelope: what the original decodes to; None if it does not.
+
+        Raises:
+            TransportError: it is not certain that the record is stored. Do not settle.
+        """
+        letter = await self._letter(delivery, error, agent=agent, stage=stage, envelope=envelope)
+        if await self._ports.dead_letters.write(letter):
+            self._observe(
+                event(
+                    Action.DEAD_LETTERED,
+                    agent,
+                    envelope,
+                    origin=delivery.origin,
+                    attempt=delivery.attempt,
+                    detail=f"{letter.reason}: {error}",
+                )
+            )
+        await self._notify(letter, error, envelope)
+        return letter
+
+    async def _letter(
+        self,
+        delivery: Delivery,
+        error: CaxtonError,
+        *,
+        agent: AgentId,
+        stage: Stage,
+        envelope: Envelope | None,
+    ) -> DeadLetter:
+        redrives = delivery.headers.get(REDRIVES_HEADER, "")
+        letter = DeadLetter(
+            id=delivery.origin.key,
+            reason=error.failure,
+            stage=stage,
+            agent=agent,
+            sender=envelope.sender if envelope else AgentId(""),
+            message_id=envelope.message_id if envelope else MessageId(""),
+            performative=envelope.performative if envelope else "",
+            conversation_id=envelope.conversation_id if envelope else "",
+            attempts=delivery.attempt,
+            first_at=delivery.stored_at,
+            last_at=self._ports.clock.now(),
+            last_error=error.to_dict(),
+            origin=delivery.origin,
+            subject=delivery.subject,
+            headers=dict(delivery.headers),
+            # Any client may send the header, with a number of thousands of digits, too.
+            redrives=int(redrives) if redrives.isdecimal() and len(redrives) < 10 else 0,
+            **keep(delivery.body),
+        )
+        if len(encode_letter(letter)) <= self._max_body:
+            return letter
+        claim = await self._ports.contents.put(f"dead.{letter.id}", delivery.body)
+        return msgspec.structs.replace(letter, body=msgspec.Raw(), body_base64="", body_claim=claim)
+
+    async def _notify(
+        self, letter: DeadLetter, error: CaxtonError, envelope: Envelope | None
+    ) -> None:
+        """Tell the sender, as far as it can be told: a notice is a courtesy, not a contract."""
+        to = letter.agent if letter.stage is Stage.ROUTE else letter.sender
+        if not to or (letter.stage is Stage.DELIVER and self._registry.find(to) is None):
+            return
+        told = notice(
+            envelope,
+            error,
+            to=to,
+            platform=self._platform,
+            now=self._ports.clock.now(),
+            key=letter.id,
+        )
+        if told is None:
+            return
+        address = self._ports.mailboxes.address(to)
+        post = Letter(to, address, message_key(told, to), encode(told))
+        for result in await self._ports.publisher.publish([post]):
+            if isinstance(result, CaxtonError):
+                log.warning("%s could not be told of dead letter %s: %s", to, letter.id, result)
+            elif not result.duplicate:
+                origin = Origin(result.stream, result.sequence)
+                self._observe(event(Action.ROUTED, to, told, origin=origin, detail=error.reason))

@@ -1,0 +1,243 @@
+"""One delivery in the hands of its receiver: from the count of the attempt to what follows from it.
+
+What a handler leaves behind becomes a disposition in core/disposition.py; the mailbox carries it
+out. Remembered is, within bounds, how each message ended here: a message that comes again because
+its settling failed is not handled again, only settled. Nothing here knows of lanes or settles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Hashable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+
+import msgspec
+
+from caxton_nats.core.dead_letter import Origin
+from caxton_nats.core.disposition import (
+    Ack,
+    Disposition,
+    Nak,
+    Reject,
+    Retry,
+    Term,
+    exhausted,
+    settle,
+)
+from caxton_nats.core.envelope import Envelope, with_content
+from caxton_nats.core.errors import (
+    CaxtonError,
+    Expired,
+    HandlerFailed,
+    HandlerRejected,
+)
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.engine import attempts, stored
+from caxton_nats.engine.lanes import Held
+from caxton_nats.engine.receiver import MailboxOptions, Receiver
+from caxton_nats.ports import Delivery, Ports
+from caxton_nats.telemetry import Action, Observer, event
+
+REMEMBERED = 10_000
+_Stored = tuple[Origin, datetime]
+_Key = TypeVar("_Key", bound=Hashable)
+_Value = TypeVar("_Value")
+log = logging.getLogger("caxton_nats")
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """How the handling of a delivery ended."""
+
+    held: Held
+    """With the number of the attempt."""
+    disposition: Disposition
+    error: CaxtonError | None = None
+    repeated: bool = False
+    """It was handled before and must only be settled."""
+
+
+class Handling:
+    """Has the messages of one mailbox handled, one call per delivery."""
+
+    def __init__(
+        self,
+        agent: AgentId,
+        receiver: Receiver,
+        ports: Ports,
+        *,
+        options: MailboxOptions,
+        observer: Observer,
+    ) -> None:
+        self._agent = agent
+        self._receiver = receiver
+        self._ports = ports
+        self._options = options
+        self._observe = observer
+        self._handled: _Recent[tuple[str, str], None] = _Recent()
+        self._failed: _Recent[_Stored, None] = _Recent()
+        self._given_up: _Recent[_Stored, Ended] = _Recent()
+        self._one_suspect = asyncio.Lock()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Start no handler from now on."""
+        self._stopping = True
+
+    async def handle(self, held: Held) -> Ended | None:
+        """Have the delivery handled, unless that has happened; None if it must be given back.
+
+        Raises:
+            TransportError: its attempts could not be counted; it counts as not attempted.
+        """
+        if self._was_handled(held.envelope):
+            return Ended(held=held, disposition=Ack(), repeated=True)
+        before = self._given_up.get(_stored(held.delivery))
+        if before is not None:
+            return msgspec.structs.replace(
+                before, held=_numbered(held, before.held.delivery.attempt)
+            )
+        earlier = await attempts.earlier(self._ports.attempts, held.delivery)
+        async with self._turn(held.delivery, earlier):
+            if self._stopping:
+                return None
+            ended = await self._attempt(held, earlier)
+        await self._remember(ended)
+        return ended
+
+    def _turn(self, delivery: Delivery, earlier: int) -> AbstractAsyncContextManager[None]:
+        """Let what may have crashed an earlier process run one at a time.
+
+        Whatever ran beside the message that crashes the process has an attempt on record, too. If
+        these ran together again, the innocent would die with the guilty.
+        """
+        suspect = earlier > 0 and _stored(delivery) not in self._failed
+        return self._one_suspect if suspect else nullcontext()
+
+    async def _attempt(self, held: Held, earlier: int) -> Ended:
+        try:
+            delivery = await attempts.begin(self._ports.attempts, held.delivery, earlier)
+            begun = msgspec.structs.replace(held, delivery=delivery)
+            error, after = await self._run(begun)
+        except asyncio.CancelledError:
+            # Stopped, not failed: a shutdown is not an attempt.
+            await self._undo(held.delivery, earlier)
+            raise
+        disposition = settle(
+            error,
+            attempt=delivery.attempt,
+            policy=self._options.policy,
+            max_retries=held.envelope.max_retries if held.envelope else None,
+            chance=self._ports.clock.chance(),
+            after=after,
+        )
+        return Ended(held=begun, disposition=disposition, error=error)
+
+    async def _undo(self, delivery: Delivery, earlier: int) -> None:
+        try:
+            await attempts.undo(self._ports.attempts, delivery, earlier)
+        except CaxtonError as error:
+            log.warning("%s: the attempt at %s counts: %s", self._agent, delivery.origin.key, error)
+
+    async def _run(self, held: Held) -> tuple[CaxtonError | None, timedelta | None]:
+        """Run the handler, unless the message must not reach it."""
+        try:
+            readable = await self._with_content(self._admissible(held))
+        except CaxtonError as refused:
+            return refused, None
+        return await self._run_handler(readable, held.delivery.attempt)
+
+    async def _run_handler(
+        self, envelope: Envelope, attempt: int
+    ) -> tuple[CaxtonError | None, timedelta | None]:
+        """Return why the handler did not succeed, if so, and the delay it asked for."""
+        try:
+            await self._receiver.receive(envelope, attempt)
+        except Reject as signal:
+            return HandlerRejected(str(signal) or "rejected by the handler"), None
+        except Retry as signal:
+            return HandlerFailed(str(signal)), signal.after
+        except asyncio.CancelledError as raised:
+            if _is_being_cancelled():
+                raise
+            # What the handler waited for was cancelled, not the handler.
+            return HandlerFailed(f"CancelledError: {raised}"), None
+        except Exception as raised:  # noqa: BLE001 - a handler may raise anything; it is reported
+            return HandlerFailed(f"{type(raised).__name__}: {raised}"), None
+        return None, None
+
+    def _admissible(self, held: Held) -> Envelope:
+        """Return the envelope if a handler may see it, else raise why not."""
+        # What could not be read raises why not.
+        envelope = held.envelope or stored.decode(held.delivery.body)
+        attempt = held.delivery.attempt
+        spent = exhausted(attempt, self._options.policy, envelope.max_retries)
+        if spent is not None:
+            raise spent
+        if envelope.reply_by is not None and envelope.reply_by <= self._ports.clock.now():
+            raise Expired(
+                "reply_by passed before a handler could start",
+                field="reply_by",
+                value=envelope.reply_by.isoformat(),
+            )
+        self._observe(
+            event(
+                Action.DELIVERED,
+                self._agent,
+                envelope,
+                origin=held.delivery.origin,
+                attempt=attempt,
+            )
+        )
+        return envelope
+
+    async def _with_content(self, envelope: Envelope) -> Envelope:
+        """Fetch content that was set aside, so that the receiver need not know."""
+        if envelope.claim is None:
+            return envelope
+        return with_content(envelope, await self._ports.contents.get(envelope.claim))
+
+    def _was_handled(self, envelope: Envelope | None) -> bool:
+        # Without an id, which only those leave out who go past the router, no two are the same.
+        return (
+            envelope is not None
+            and bool(envelope.message_id)
+            and (envelope.sender, envelope.message_id) in self._handled
+        )
+
+    async def _remember(self, ended: Ended) -> None:
+        delivery, envelope = ended.held.delivery, ended.held.envelope
+        if isinstance(ended.disposition, Nak):
+            await attempts.failed(self._ports.attempts, delivery)
+            self._failed[_stored(delivery)] = None
+        elif isinstance(ended.disposition, Term):
+            self._given_up[_stored(delivery)] = ended
+        elif envelope is not None:
+            self._handled[envelope.sender, envelope.message_id] = None
+
+
+class _Recent(OrderedDict[_Key, _Value], Generic[_Key, _Value]):
+    """A dict that forgets the oldest when it has too many."""
+
+    def __setitem__(self, key: _Key, value: _Value) -> None:
+        super().__setitem__(key, value)
+        if len(self) > REMEMBERED:
+            self.popitem(last=False)
+
+
+def _stored(delivery: Delivery) -> _Stored:
+    # A stream that was removed and made again counts from one again.
+    return delivery.origin, delivery.stored_at
+
+
+def _numbered(held: Held, attempt: int) -> Held:
+    delivery = msgspec.structs.replace(held.delivery, attempt=attempt)
+    return msgspec.structs.replace(held, delivery=delivery)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,143 @@
+"""The store-and-forward door: what was submitted is durable before any router sees it.
+
+Whatever is found wrong with a message comes back to its sender as a notice, and stays as a dead
+letter. Only infrastructure failures and full mailboxes are tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from caxton_nats.core.dead_letter import Stage
+from caxton_nats.core.disposition import Ack, Disposition, Nak, RetryPolicy, Term, retry_delay
+from caxton_nats.core.envelope import Envelope
+from caxton_nats.core.errors import CaxtonError, MessageError, QueueFull, TransportError
+from caxton_nats.core.identifiers import AMS, AgentId, agent_id
+from caxton_nats.core.validation import complete
+from caxton_nats.engine import stored
+from caxton_nats.engine.burial import Burial
+from caxton_nats.ports import Delivery, Door, Inbox, Ports, Receipt, Submission
+from caxton_nats.tasks import forever
+
+BATCH = 256
+log = logging.getLogger("caxton_nats")
+
+
+class Ingress:
+    """Takes submissions from the ingress inbox through the router."""
+
+    def __init__(  # noqa: PLR0913 - a stage between everything else
+        self,
+        inbox: Inbox,
+        door: Door,
+        burial: Burial,
+        ports: Ports,
+        *,
+        platform: str,
+        sender_of: Callable[[str], AgentId],
+        policy: RetryPolicy,
+    ) -> None:
+        self._inbox = inbox
+        self._door = door
+        self._burial = burial
+        self._ports = ports
+        self._platform = platform
+        self._sender_of = sender_of
+        self._policy = policy
+
+    async def run(self) -> None:
+        """Work until cancelled; errors are waited out."""
+        await forever(
+            lambda: self.work_once(timedelta(seconds=5)),
+            what="taking in what was submitted",
+            expected=CaxtonError,
+            sleep=self._ports.clock.sleep,
+        )
+
+    async def work_once(self, wait: timedelta) -> int:
+        """Take one batch through; return how many messages it had."""
+        deliveries = await self._inbox.fetch(BATCH, wait)
+        taken = [(delivery, self._submission(delivery)) for delivery in deliveries]
+        known = [one for _, one in taken if isinstance(one, Submission)]
+        results = iter(await self._door.send(known))
+        settled = await asyncio.gather(
+            *(
+                self._settle(delivery, one, next(results) if isinstance(one, Submission) else one)
+                for delivery, one in taken
+            )
+        )
+        await self._inbox.settle(settled)
+        return len(deliveries)
+
+    def _submission(self, delivery: Delivery) -> Submission | MessageError:
+        """Return the submission, or what is wrong with a subject that names no agent."""
+        try:
+            sender = self._sender_of(delivery.subject)
+        except MessageError as error:
+            return error
+        # The same id at each try, or a crash after publishing would deliver a second copy.
+        stamp = int(delivery.stored_at.timestamp() * 1e6)
+        return Submission(
+            sender=sender,
+            body=delivery.body,
+            headers=delivery.headers,
+            fallback_id=f"submitted-{delivery.origin.sequence}-{stamp}",
+        )
+
+    async def _settle(
+        self,
+        delivery: Delivery,
+        submission: Submission | MessageError,
+        result: Receipt | CaxtonError,
+    ) -> tuple[Delivery, Disposition]:
+        """Bury what was refused, and return what becomes of the delivery."""
+        failed = _errors(result)
+        if not failed:
+            return delivery, Ack()
+        if not any(self._may_pass(error, delivery.attempt) for error in failed):
+            try:
+                await self._bury(delivery, failed[0], submission)
+            except Exception as error:
+                # It alone comes again: one that cannot be buried must not hold up the others.
+                log.warning("%s cannot be buried: %s", delivery.origin.key, error, exc_info=True)
+            else:
+                return delivery, Term(failed[0])
+        chance = self._ports.clock.chance()
+        return delivery, Nak(retry_delay(self._policy, delivery.attempt, chance))
+
+    def _may_pass(self, error: CaxtonError, attempt: int) -> bool:
+        """Return whether trying again may help: always while NATS is away, a while if full."""
+        if isinstance(error, TransportError):
+            return True
+        return isinstance(error, QueueFull) and attempt <= self._policy.max_retries
+
+    async def _bury(
+        self, delivery: Delivery, error: CaxtonError, submission: Submission | MessageError
+    ) -> None:
+        envelope, agent = None, agent_id(AMS, self._platform)
+        if isinstance(submission, Submission):
+            envelope, agent = self._envelope(submission), submission.sender
+        await self._burial.bury(delivery, error, agent=agent, stage=Stage.ROUTE, envelope=envelope)
+
+    def _envelope(self, submission: Submission) -> Envelope | None:
+        """Return what can be read of a refused message, for its dead letter and notice."""
+        try:
+            decoded = stored.decode(submission.body)
+            return complete(
+                decoded,
+                sender=submission.sender,
+                platform=self._platform,
+                now=self._ports.clock.now(),
+                new_id=lambda: submission.fallback_id,
+            )
+        except CaxtonError:
+            return None
+
+
+def _errors(result: Receipt | CaxtonError) -> list[CaxtonError]:
+    if isinstance(result, CaxtonError):
+        return [result]
+    return [outcome.error for outcome in result.outcomes if outcome.error is not None]

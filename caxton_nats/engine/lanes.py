@@ -1,0 +1,166 @@
+"""The order in which a mailbox hands out what it has fetched. Pure bookkeeping, no I/O.
+
+A *lane* holds the deliveries of one conversation, first in first out. Only its head is handed out.
+A head that failed goes back to JetStream for its delay and leaves the lane *blocked*: the later
+messages of the conversation wait until it has come again and is settled, while other lanes go on.
+Among lanes that are ready, the higher priority goes first, then the older arrival.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from datetime import datetime
+from itertools import count
+
+import msgspec
+
+from caxton_nats.core.dead_letter import Origin
+from caxton_nats.core.envelope import Envelope, Priority
+from caxton_nats.ports import Delivery
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A delivery in the hands of this mailbox, decoded if it could be."""
+
+    delivery: Delivery
+    envelope: Envelope | None
+    alone: bool = False
+    """It has a lane of its own, whatever its conversation."""
+
+    @property
+    def key(self) -> str:
+        """Return the lane's name: the conversation, or the message itself."""
+        if self.alone:
+            return f"\0{self.delivery.origin.key}"
+        if self.envelope is None:
+            return self.delivery.origin.key
+        return self.envelope.conversation_id or f"\0{self.envelope.message_id}"
+
+    @property
+    def priority(self) -> Priority:
+        """Return the message's priority; unreadable ones are Normal."""
+        return self.envelope.priority if self.envelope else Priority.NORMAL
+
+
+class _Lane:
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[int, Held]] = deque()
+        """Each with its number of arrival."""
+        self.running: Held | None = None
+        self.blocked_by: Origin | None = None
+        self.due: datetime | None = None
+
+
+class Lanes:
+    """All deliveries in hand, by lane."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, _Lane] = {}
+        self._ready: list[tuple[int, int, str]] = []
+        self._arrival = count()
+        self._in_hand: dict[Origin, Held] = {}
+
+    def __len__(self) -> int:
+        """Return how many deliveries are running or waiting."""
+        return len(self._in_hand)
+
+    def put(self, held: Held) -> None:
+        """Take a delivery; one that its lane was blocked by goes to the front.
+
+        One that is in hand already (delivered again because nobody kept it in time) is dropped:
+        settling the first settles the stored message.
+        """
+        origin = held.delivery.origin
+        if origin in self._in_hand:
+            return
+        self._in_hand[origin] = held
+        lane = self._lanes.setdefault(held.key, _Lane())
+        if lane.blocked_by == origin:
+            lane.waiting.appendleft((next(self._arrival), held))
+            lane.blocked_by = lane.due = None
+            self._offer(held.key, lane)
+            return
+        lane.waiting.append((next(self._arrival), held))
+        if len(lane.waiting) == 1:
+            self._offer(held.key, lane)
+
+    def take(self) -> Held | None:
+        """Hand out the next delivery, or None if nothing is ready."""
+        if not self._ready:
+            return None
+        _, _, key = heapq.heappop(self._ready)
+        lane = self._lanes[key]
+        _, lane.running = lane.waiting.popleft()
+        return lane.running
+
+    def take_at_once(self, held: Held) -> Held | None:
+        """Hand the delivery out past all others, its own conversation included.
+
+        None if it is in hand already.
+        """
+        if held.delivery.origin in self._in_hand:
+            return None
+        self.unblock(held.delivery.origin)
+        alone = msgspec.structs.replace(held, alone=True)
+        self._in_hand[held.delivery.origin] = alone
+        self._lanes.setdefault(alone.key, _Lane()).running = alone
+        return alone
+
+    def done(self, held: Held) -> None:
+        """The delivery is settled; the lane goes on."""
+        lane = self._let_go(held)
+        if lane.waiting:
+            self._offer(held.key, lane)
+        else:
+            del self._lanes[held.key]
+
+    def block(self, held: Held, due: datetime) -> None:
+        """The delivery went back and comes again at about ``due``; its lane waits for it.
+
+        What was handed out past all others has no lane to hold up.
+        """
+        if held.alone:
+            self.done(held)
+            return
+        lane = self._let_go(held)
+        lane.blocked_by = held.delivery.origin
+        lane.due = due
+
+    def unblock(self, origin: Origin) -> None:
+        """What the lane waited for is settled elsewhere; the lane goes on."""
+        for key, lane in list(self._lanes.items()):
+            if lane.blocked_by == origin:
+                lane.blocked_by = lane.due = None
+                if lane.waiting:
+                    self._offer(key, lane)
+                else:
+                    del self._lanes[key]
+
+    def in_hand(self) -> list[Held]:
+        """Return every delivery that is running or waiting."""
+        return list(self._in_hand.values())
+
+    def overdue(self, now: datetime) -> list[Origin]:
+        """Return what lanes wait for although its time has passed."""
+        return [
+            lane.blocked_by
+            for lane in self._lanes.values()
+            if lane.blocked_by is not None and lane.due is not None and lane.due < now
+        ]
+
+    def next_due(self) -> datetime | None:
+        """Return when the first blocked lane's head comes again; None if no lane is blocked."""
+        return min((lane.due for lane in self._lanes.values() if lane.due), default=None)
+
+    def _let_go(self, held: Held) -> _Lane:
+        del self._in_hand[held.delivery.origin]
+        lane = self._lanes[held.key]
+        lane.running = None
+        return lane
+
+    def _offer(self, key: str, lane: _Lane) -> None:
+        """Line the lane up, if it is ready; called once for each head that a lane has."""
+        if lane.running is None and lane.blocked_by is None:
+            arrival, head = lane.waiting[0]
+            heapq.heappush(self._ready, (-head.priority, arrival, key))

@@ -1,0 +1,261 @@
+"""deliver and settle: fetch, have it handled, keep alive, settle.
+
+At least once, in order per conversation. How a message is handled is engine/handling.py; this
+module sees to it that each delivery is handed out once, kept while it is in hand, and in the end
+settled or given back. A dead letter is written before its original is settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from datetime import timedelta
+
+from caxton_nats.core.dead_letter import Stage
+from caxton_nats.core.disposition import Ack, Nak, Term
+from caxton_nats.core.errors import CaxtonError, StreamMissing, TransportError
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.engine import stored
+from caxton_nats.engine.burial import Burial
+from caxton_nats.engine.handling import Ended, Handling
+from caxton_nats.engine.lanes import Held, Lanes
+from caxton_nats.engine.receiver import MailboxOptions, Receiver
+from caxton_nats.ports import Delivery, Inbox, Ports
+from caxton_nats.tasks import end, forever
+from caxton_nats.telemetry import Action, Observer, event
+
+_MOMENT = 0.1
+log = logging.getLogger("caxton_nats")
+
+
+class Mailbox:
+    """One agent's mail, from the inbox to the handler and back (seed: DeliveryEngine)."""
+
+    def __init__(
+        self,
+        agent: AgentId,
+        receiver: Receiver,
+        ports: Ports,
+        burial: Burial,
+        *,
+        options: MailboxOptions,
+        observer: Observer,
+    ) -> None:
+        self._agent = agent
+        self._receiver = receiver
+        self._ports = ports
+        self._burial = burial
+        self._options = options
+        self._observe = observer
+        self._handling = Handling(agent, receiver, ports, options=options, observer=observer)
+        self._lanes = Lanes()
+        self._running: dict[asyncio.Task[None], Held] = {}
+        self._changed = asyncio.Event()
+        self._inbox: Inbox | None = None
+        self._loops: list[asyncio.Task[None]] = []
+        self._draining = False
+        self.attended = asyncio.Event()
+        """Set once the mailbox has been opened."""
+
+    def start(self) -> None:
+        """Begin to take mail."""
+        self._loops = [
+            asyncio.create_task(
+                forever(
+                    step,
+                    what=f"{what} the mail of {self._agent}",
+                    expected=CaxtonError,
+                    sleep=self._ports.clock.sleep,
+                ),
+                name=f"{what} {self._agent}",
+            )
+            for step, what in ((self._fetch, "fetching"), (self._keep, "keeping"))
+        ]
+
+    async def drain(self) -> None:
+        """Take no more, let running handlers finish within the limit, give the rest back.
+
+        A handler that stops its own agent is not waited for; what it was called for is settled
+        when it returns.
+        """
+        self._draining = True
+        self._handling.stop()
+        left: list[Delivery] = []
+        await end(self._loops[:1])
+        if self._inbox is not None:
+            # First of all: what is given back must not come again to this very inbox.
+            left = await self._close(self._inbox)
+        own = asyncio.current_task()
+        others = [task for task in self._running if task is not own]
+        if others:
+            await asyncio.wait(others, timeout=self._options.drain.total_seconds())
+        await end(others)
+        await end(self._loops)
+        if self._inbox is None:
+            return
+        stays = {held.delivery.origin for task, held in self._running.items() if task is own}
+        in_hand = [one.delivery for one in self._lanes.in_hand()]
+        back = [one for one in (*in_hand, *left) if one.origin not in stays]
+        back.sort(key=lambda delivery: delivery.origin.sequence)
+        try:
+            await self._inbox.settle([(delivery, Nak(timedelta())) for delivery in back])
+        except CaxtonError as error:
+            log.warning("%s could not give back %d messages: %s", self._agent, len(back), error)
+
+    async def _fetch(self) -> None:
+        if self._inbox is None:
+            self._inbox = await self._ports.mailboxes.open(self._agent)
+            self.attended.set()
+        room = await self._room()
+        try:
+            deliveries = await self._inbox.fetch(room, timedelta(seconds=5))
+        except StreamMissing:
+            gone, self._inbox = self._inbox, None
+            await self._close(gone)
+            raise
+        for delivery in deliveries:
+            self._take(Held(delivery, stored.readable(delivery.body)))
+        self._start_handlers()
+
+    def _take(self, held: Held) -> None:
+        if held.envelope is None or not self._receiver.expects(held.envelope):
+            self._lanes.put(held)
+            return
+        # A handler waits for it: behind that handler, in its lane or for its place, it would wait
+        # for ever.
+        answer = self._lanes.take_at_once(held)
+        if answer is not None:
+            self._launch(answer)
+
+    async def _room(self) -> int:
+        """Return how many deliveries may come in, after waiting until that is at least one."""
+        while True:
+            self._changed.clear()
+            waits = self._receiver.waits()
+            window = self._options.wide_window if waits else self._options.window
+            if len(self._lanes) < window:
+                return window - len(self._lanes)
+            due, now = self._lanes.next_due(), self._ports.clock.now()
+            if due is not None and due <= now:
+                # All in hand may wait for a head that went back. It is first in the queue now.
+                return 1
+            if self._running or due is None:
+                # Looked at again in a moment, too: a running handler may have begun to wait.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_MOMENT):
+                        await self._changed.wait()
+            else:
+                await self._ports.clock.sleep(due - now)
+
+    def _start_handlers(self) -> None:
+        while not self._draining and len(self._running) < self._options.concurrency:
+            held = self._lanes.take()
+            if held is None:
+                return
+            self._launch(held)
+
+    def _launch(self, held: Held) -> None:
+        task = asyncio.create_task(self._work(held), name=f"handle {held.delivery.origin.key}")
+        self._running[task] = held
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        self._changed.set()
+        if not task.cancelled() and task.exception() is not None:
+            log.error("%s: settling failed", self._agent, exc_info=task.exception())
+        self._start_handlers()
+
+    async def _work(self, held: Held) -> None:
+        try:
+            ended = await self._handling.handle(held)
+            if ended is not None and not isinstance(ended.disposition, Nak):
+                await self._settle(ended)
+        except Exception as error:
+            # Whatever it is, its conversation must go on. Not settled, the message is delivered
+            # again after ack_wait, and settled then.
+            told = None if isinstance(error, CaxtonError) else error
+            key = held.delivery.origin.key
+            log.warning("%s could not settle %s: %s", self._agent, key, error, exc_info=told)
+            self._lanes.block(held, self._ports.clock.now() + self._options.ack_wait)
+            return
+        if ended is None:
+            # It was not begun: it stays in hand, and is given back with the rest.
+            return
+        if isinstance(ended.disposition, Nak):
+            await self._give_back(held, ended, ended.disposition)
+        else:
+            self._lanes.done(held)
+            await self._forget_content(ended)
+
+    async def _settle(self, ended: Ended) -> None:
+        held, disposition = ended.held, ended.disposition
+        if self._inbox is None:
+            raise TransportError("the mailbox is closed")
+        if isinstance(disposition, Term):
+            await self._burial.bury(
+                held.delivery,
+                disposition.error,
+                agent=self._agent,
+                stage=Stage.DELIVER,
+                envelope=held.envelope,
+            )
+        else:
+            self._tell(Action.DUPLICATE if ended.repeated else Action.HANDLED, held)
+        await self._inbox.settle([(held.delivery, disposition)])
+
+    async def _give_back(self, held: Held, ended: Ended, disposition: Nak) -> None:
+        # First of all: it may come again before this has returned.
+        self._lanes.block(held, self._ports.clock.now() + disposition.delay)
+        seconds = disposition.delay.total_seconds()
+        self._tell(Action.RETRIED, ended.held, f"again in {seconds:.1f} s after {ended.error}")
+        try:
+            if self._inbox is not None:
+                await self._inbox.settle([(ended.held.delivery, disposition)])
+        except CaxtonError as error:
+            key = held.delivery.origin.key
+            log.warning("%s: %s comes again after ack_wait: %s", self._agent, key, error)
+
+    async def _forget_content(self, ended: Ended) -> None:
+        """Remove content that was set aside for this receiver alone."""
+        envelope = ended.held.envelope
+        if envelope is None or envelope.claim is None or not isinstance(ended.disposition, Ack):
+            return
+        try:
+            await self._ports.contents.remove(envelope.claim)
+        except CaxtonError as error:
+            log.warning("the content %s stays behind: %s", envelope.claim.object, error)
+
+    async def _close(self, inbox: Inbox) -> list[Delivery]:
+        try:
+            return await inbox.close()
+        except CaxtonError as error:
+            log.warning("%s could not close its mailbox: %s", self._agent, error)
+            return []
+
+    async def _keep(self) -> None:
+        """Tell the server what is in hand, well within ack_wait; look after blocked lanes."""
+        await self._ports.clock.sleep(self._options.ack_wait / 3)
+        if self._inbox is not None:
+            await self._inbox.keep([held.delivery for held in self._lanes.in_hand()])
+        await self._release_settled()
+
+    async def _release_settled(self) -> None:
+        """Unblock lanes whose head was settled elsewhere: by another reader, or an operator."""
+        for origin in self._lanes.overdue(self._ports.clock.now() - self._options.ack_wait):
+            if await self._ports.mailboxes.get(origin) is None:
+                self._lanes.unblock(origin)
+                self._start_handlers()
+
+    def _tell(self, action: Action, held: Held, detail: str = "") -> None:
+        self._observe(
+            event(
+                action,
+                self._agent,
+                held.envelope,
+                origin=held.delivery.origin,
+                attempt=held.delivery.attempt,
+                detail=detail,
+            )
+        )

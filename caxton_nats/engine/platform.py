@@ -1,0 +1,94 @@
+"""One process's place on an agent platform: the ports, and the engine built over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from caxton_nats.core.identifiers import AgentId, agent_id
+from caxton_nats.core.registry import Registry
+from caxton_nats.engine.burial import Burial
+from caxton_nats.engine.mailbox import Mailbox
+from caxton_nats.engine.receiver import MailboxOptions, Receiver
+from caxton_nats.engine.redrive import Redrive
+from caxton_nats.engine.registrar import LocalRegistrar
+from caxton_nats.engine.router import Router, RouterOptions
+from caxton_nats.ports import Door, Ports, Registrar
+from caxton_nats.telemetry import Observer, guarded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """What agents and operators work with; built by the composition root."""
+
+    name: str
+    ports: Ports
+    registry: Registry
+    router: Router
+    door: Door
+    """How this process sends: its own router, or the router service."""
+    registrar: Registrar
+    burial: Burial
+    redrive: Redrive
+    mailbox_options: MailboxOptions
+    observer: Observer
+
+    def agent_id(self, name: str) -> AgentId:
+        """Return the checked identifier; a bare name is an agent of this platform."""
+        return agent_id(name, self.name)
+
+    def mailbox(self, agent: AgentId, receiver: Receiver) -> Mailbox:
+        """Return the agent's mailbox, not started yet."""
+        return Mailbox(
+            agent,
+            receiver,
+            self.ports,
+            self.burial,
+            options=self.mailbox_options,
+            observer=self.observer,
+        )
+
+
+def build(
+    ports: Ports,
+    options: RouterOptions,
+    *,
+    observer: Observer,
+    mailbox_options: MailboxOptions,
+    door: Door | None = None,
+    registrar: Registrar | None = None,
+) -> Platform:
+    """Build the engine over an adapter's ports.
+
+    Args:
+        ports: the adapter.
+        options: what the routers of this deployment agree on.
+        observer: is told of every outcome; what it raises is logged, and changes nothing.
+        mailbox_options: how agents of this process take their mail.
+        door: another way to a router than the one in this process.
+        registrar: another way to the registry than the one in this process.
+    """
+    registry = Registry()
+    observer = guarded(observer)
+    router = Router(ports, registry, options, observer=observer)
+    own_door = door or router
+    return Platform(
+        name=options.platform,
+        ports=ports,
+        registry=registry,
+        router=router,
+        door=own_door,
+        registrar=registrar
+        or LocalRegistrar(
+            ports, registry, platform=options.platform, queue_size=options.queue_size
+        ),
+        burial=Burial(
+            ports,
+            registry,
+            platform=options.platform,
+            max_body=options.max_body,
+            observer=observer,
+        ),
+        redrive=Redrive(ports, own_door, observer=observer),
+        mailbox_options=mailbox_options,
+        observer=observer,
+    )

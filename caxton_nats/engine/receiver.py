@@ -1,0 +1,40 @@
+"""Who a mailbox delivers to, and how it takes its mail."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Protocol
+
+import msgspec
+
+from caxton_nats.core.disposition import RetryPolicy
+from caxton_nats.core.envelope import Envelope
+
+
+class Receiver(Protocol):
+    """Who the mail is for."""
+
+    async def receive(self, envelope: Envelope, attempt: int) -> None:
+        """Handle the message (content fetched, attempt from 1); returning means done."""
+
+    def expects(self, envelope: Envelope) -> bool:
+        """Return whether something running waits for exactly this message."""
+
+    def waits(self) -> bool:
+        """Return whether something running waits for a message at all."""
+
+
+class MailboxOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How one agent takes its mail."""
+
+    policy: RetryPolicy = RetryPolicy()
+    concurrency: int = 16
+    """Handlers at work at the same time."""
+    window: int = 64
+    """Deliveries in hand at most, waiting ones included."""
+    wide_window: int = 1000
+    """The same while a handler waits for an answer, which may lie behind many messages."""
+    ack_wait: timedelta = timedelta(seconds=30)
+    """As the consumer has it; what is in hand is kept three times as often."""
+    drain: timedelta = timedelta(seconds=10)
+    """How long running handlers may finish at the end."""

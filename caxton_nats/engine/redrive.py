@@ -1,0 +1,126 @@
+"""Dead letters: back to their mailbox, or away for good."""
+
+from __future__ import annotations
+
+from caxton_nats.core.dead_letter import REDRIVES_HEADER, DeadLetter, Origin, Stage
+from caxton_nats.core.envelope import Claim
+from caxton_nats.core.errors import CaxtonError, ConfigurationError
+from caxton_nats.core.identifiers import token
+from caxton_nats.engine import stored
+from caxton_nats.ports import Door, Letter, Ports, Submission
+from caxton_nats.telemetry import Action, Event, Observer, event
+
+
+class Redrive:
+    """What an operator does with dead letters."""
+
+    def __init__(self, ports: Ports, door: Door, *, observer: Observer) -> None:
+        self._ports = ports
+        self._door = door
+        self._observe = observer
+
+    async def redrive(self, letter_id: str) -> DeadLetter:
+        """Send the message on its way again, then remove the dead letter.
+
+        What died in a mailbox goes back there unchanged, with its own message id, behind what is
+        waiting. What the router refused goes through the router again. Calling it twice sends one
+        message: the mailbox knows the letter's id.
+
+        Raises:
+            ConfigurationError: there is no such dead letter.
+            CaxtonError: it could not be stored; the dead letter stays.
+        """
+        letter = await self._find(letter_id)
+        # An original left behind by a crash would be delivered beside the redriven copy.
+        if letter.stage is Stage.DELIVER:
+            await self._ports.mailboxes.discard(letter.origin)
+            await self._to_mailbox(letter)
+        else:
+            await self._through_router(letter)
+        await self._ports.dead_letters.remove(letter.id)
+        if letter.body_claim is not None:
+            await self._ports.contents.remove(letter.body_claim)
+        self._observe(
+            event(Action.REDRIVEN, letter.agent, origin=letter.origin, detail=letter.message_id)
+        )
+        return letter
+
+    async def discard(self, letter_id: str) -> DeadLetter:
+        """Remove the dead letter and what it keeps.
+
+        Raises:
+            ConfigurationError: there is no such dead letter.
+        """
+        letter = await self._find(letter_id)
+        claims = [letter.body_claim, await self._content_claim(letter)]
+        await self._ports.dead_letters.remove(letter.id)
+        for claim in claims:
+            if claim is not None:
+                await self._ports.contents.remove(claim)
+        return letter
+
+    async def original(self, letter: DeadLetter) -> bytes:
+        """Return the original bytes, wherever they lie."""
+        if letter.body_claim is not None:
+            return await self._ports.contents.get(letter.body_claim)
+        return letter.original
+
+    async def _content_claim(self, letter: DeadLetter) -> Claim | None:
+        """Return where the receiver's own copy of large content lies, if there is one."""
+        if letter.stage is not Stage.DELIVER:
+            return None
+        envelope = stored.readable(await self.original(letter))
+        return envelope.claim if envelope is not None else None
+
+    async def _find(self, letter_id: str) -> DeadLetter:
+        letter = await self._ports.dead_letters.get(letter_id)
+        if letter is None:
+            raise ConfigurationError(
+                f"there is no dead letter {letter_id!a}",
+                field="id",
+                hint="see `caxton dlq list`",
+            )
+        return letter
+
+    async def _to_mailbox(self, letter: DeadLetter) -> None:
+        post = Letter(
+            letter.agent,
+            self._ports.mailboxes.address(letter.agent),
+            f"redrive.{token(letter.id)}",
+            await self.original(letter),
+            {**letter.headers, REDRIVES_HEADER: str(letter.redrives + 1)},
+        )
+        for result in await self._ports.publisher.publish([post]):
+            if isinstance(result, CaxtonError):
+                raise result
+            if not result.duplicate:
+                self._tell_routed(letter, Origin(result.stream, result.sequence))
+
+    def _tell_routed(self, letter: DeadLetter, origin: Origin) -> None:
+        self._observe(
+            Event(
+                action=Action.ROUTED,
+                agent=letter.agent,
+                sender=letter.sender,
+                message_id=letter.message_id,
+                performative=letter.performative,
+                conversation_id=letter.conversation_id,
+                origin=origin,
+                detail=f"redriven from {letter.id}",
+            )
+        )
+
+    async def _through_router(self, letter: DeadLetter) -> None:
+        submission = Submission(
+            sender=letter.agent,
+            body=await self.original(letter),
+            headers=letter.headers,
+            fallback_id=letter.message_id or letter.id,
+        )
+        for result in await self._door.send([submission]):
+            if isinstance(result, CaxtonError):
+                raise result
+            for outcome in result.outcomes:
+                # Whom it reached will take another try for the duplicate that it is.
+                if outcome.error is not None:
+                    raise outcome.error

@@ -1,0 +1,240 @@
+"""A KV bucket of JSON records with compare-and-set, and a mirror of it kept by a watch.
+
+Buckets are ordinary streams: ``nats kv get`` reads them. Writing goes through the publisher with
+the expected sequence of the key, so that of two writers exactly one wins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+from nats.errors import Error as NatsError
+from nats.js.kv import KeyValue
+
+from caxton_nats.core.errors import (
+    CaxtonError,
+    ConfigurationError,
+    NotConnected,
+    RevisionConflict,
+)
+from caxton_nats.jetstream import direct
+from caxton_nats.jetstream.connection import Connection
+from caxton_nats.jetstream.errors import translate
+from caxton_nats.jetstream.headers import (
+    EXPECTED_LAST_SUBJECT_SEQUENCE,
+    KV_OPERATION,
+    MSG_ID,
+    ROLLUP,
+)
+from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
+from caxton_nats.tasks import end, heeding_cancellation
+
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+_PAUSE = 0.5
+"""Seconds between two tries to watch."""
+log = logging.getLogger("caxton_nats.jetstream")
+
+
+class Mirror(Protocol[T_contra]):
+    """What a bucket keeps current."""
+
+    def replace(self, records: Sequence[T_contra], /) -> None:
+        """Become exactly these records."""
+
+    def put(self, record: T_contra, /) -> None:
+        """Add or replace one record."""
+
+    def forget(self, key: str, /) -> None:
+        """Remove the record of a key."""
+
+
+class _Watch(Generic[T]):
+    """Gives a mirror the first records in one go, then each change."""
+
+    def __init__(self, mirror: Mirror[T], ready: asyncio.Future[None]) -> None:
+        self._mirror = mirror
+        self._initial: list[T] | None = []
+        self.ready = ready
+
+    def begin(self) -> None:
+        self._initial = []
+
+    def take(self, key: str, record: T | None) -> None:
+        if self._initial is not None:
+            self._initial += [] if record is None else [record]
+        elif record is None:
+            self._mirror.forget(key)
+        else:
+            self._mirror.put(record)
+
+    def complete(self) -> None:
+        """All that was there has been given (nats-py says so again after a quiet time)."""
+        if self._initial is not None:
+            self._mirror.replace(self._initial)
+            self._initial = None
+        if not self.ready.done():
+            self.ready.set_result(None)
+
+
+class Bucket(Generic[T]):
+    """Records of one type, by key."""
+
+    def __init__(
+        self, connection: Connection, publisher: JetStreamPublisher, name: str, kind: type[T]
+    ) -> None:
+        self._connection = connection
+        self._publisher = publisher
+        self._name = name
+        self._decoder = msgspec.json.Decoder(kind)
+        self._encoder = msgspec.json.Encoder()
+        self._watching: set[asyncio.Task[None]] = set()
+
+    async def load(self, key: str) -> tuple[T, int] | None:
+        """Return the record and its revision; None if there is none.
+
+        Raises:
+            ConfigurationError: somebody put something else there.
+        """
+        record = await direct.last(self._connection, self._stream, self._subject(key))
+        if record is None or record.deleted:
+            return None
+        try:
+            return self._decoder.decode(record.body), record.sequence
+        except msgspec.MsgspecError as error:
+            raise ConfigurationError(
+                f"the record is not readable: {error}",
+                field=f"{self._name} {key}",
+                hint=f"somebody else wrote it: remove it with `nats kv del {self._name} {key}`",
+            ) from None
+
+    async def save(self, key: str, value: T, *, revision: int | None) -> int:
+        """Write the record if its revision is still this; return the new one.
+
+        Raises:
+            RevisionConflict: it is not.
+        """
+        message_id = self._publisher.new_id()
+        try:
+            return await self._write(key, value, revision or 0, message_id)
+        except RevisionConflict as conflict:
+            record = await direct.last(self._connection, self._stream, self._subject(key))
+            if record is not None and record.message_id == message_id:
+                # Our own: it was stored, and its acknowledgement was lost on the way.
+                return record.sequence
+            if revision is not None or record is None or not record.deleted:
+                raise RevisionConflict(f"{self._name} {key} has changed") from conflict
+        # A removed key keeps a deletion marker with a sequence of its own.
+        return await self._write(key, value, record.sequence, message_id)
+
+    async def put(self, key: str, value: T) -> None:
+        """Write the record whatever its revision."""
+        await self._publisher.store_one(Post(self._subject(key), self._encoder.encode(value), {}))
+
+    async def remove(self, key: str) -> bool:
+        """Remove the record; False if there was none."""
+        record = await direct.last(self._connection, self._stream, self._subject(key))
+        if record is None or record.deleted:
+            return False
+        headers = {KV_OPERATION: "PURGE", ROLLUP: "sub"}
+        await self._publisher.store_one(Post(self._subject(key), b"", headers))
+        return True
+
+    async def count(self) -> int:
+        """Return how many keys there are; removed ones count until their marker goes."""
+        info = await self._connection.api(f"STREAM.INFO.{self._stream}")
+        return int(info["state"].get("num_subjects", 0))
+
+    async def newest(self, limit: int) -> list[T]:
+        """Return up to ``limit`` records, the last written first; what is none is left out."""
+        found = await direct.newest(self._connection, self._stream, self._subject(">"), limit)
+        records = (self._read(one.subject, one.body) for one in found if not one.deleted)
+        return [record for record in records if record is not None]
+
+    async def follow(self, mirror: Mirror[T]) -> None:
+        """Keep the mirror equal to the bucket until `stop`; returns when all records are in.
+
+        After a lost connection the records are given as a whole again, so that no change can be
+        missed.
+        """
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._watching.add(asyncio.create_task(self._watch_forever(_Watch(mirror, ready))))
+        await ready
+
+    async def stop(self) -> None:
+        """End all watches."""
+        await end(self._watching)
+        self._watching.clear()
+
+    async def _watch_forever(self, watch: _Watch[T]) -> None:
+        reconnected = asyncio.Event()
+        forget = self._connection.on_reconnect(reconnected.set)
+        try:
+            while True:
+                reconnected.clear()
+                try:
+                    await self._watch(watch, reconnected)
+                except (NatsError, CaxtonError, TimeoutError) as error:
+                    if not watch.ready.done():
+                        watch.ready.set_exception(translate(error, f"watching {self._name}"))
+                        return
+                    log.warning("watch of %s ended, starting again: %s", self._name, error)
+                    await asyncio.sleep(_PAUSE)
+        finally:
+            forget()
+
+    async def _watch(self, watch: _Watch[T], reconnected: asyncio.Event) -> None:
+        bucket = await self._connection.client.jetstream().key_value(self._name)
+        watcher = await bucket.watchall()
+        watch.begin()
+        try:
+            while not reconnected.is_set():
+                try:
+                    with heeding_cancellation():
+                        entry = await watcher.updates(timeout=1.0)  # type: ignore[no-untyped-call]
+                except TimeoutError:
+                    self._give_up_if_never_complete(watch)
+                    continue
+                if entry is None:
+                    watch.complete()
+                else:
+                    watch.take(entry.key, self._decode(entry))
+        finally:
+            await watcher.stop()  # type: ignore[no-untyped-call]
+
+    def _give_up_if_never_complete(self, watch: _Watch[T]) -> None:
+        """Nobody waits for the first state of a server that has gone meanwhile."""
+        if not watch.ready.done() and not self._connection.is_connected:
+            raise NotConnected(
+                f"the connection was lost while reading {self._name}",
+                hint="is the server still running? try again",
+            )
+
+    def _decode(self, entry: KeyValue.Entry) -> T | None:
+        """Return the record, or None for a deletion; what is no record is logged and skipped."""
+        if entry.operation is not None or not entry.value:
+            return None
+        return self._read(entry.key, entry.value)
+
+    def _read(self, key: str, body: bytes) -> T | None:
+        try:
+            return self._decoder.decode(body)
+        except msgspec.MsgspecError as error:
+            log.warning("%s %s is not readable: %s", self._name, key, error)
+            return None
+
+    async def _write(self, key: str, value: T, expected: int, message_id: str) -> int:
+        headers = {EXPECTED_LAST_SUBJECT_SEQUENCE: str(expected), MSG_ID: message_id}
+        post = Post(self._subject(key), self._encoder.encode(value), headers)
+        return (await self._publisher.store_one(post)).sequence
+
+    @property
+    def _stream(self) -> str:
+        return f"KV_{self._name}"
+
+    def _subject(self, key: str) -> str:
+        return f"$KV.{self._name}.{key}"

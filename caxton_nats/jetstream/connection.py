@@ -1,0 +1,249 @@
+"""One connection to NATS: opened with checks, kept for ever, drained at the end.
+
+nats-py keeps TCP, TLS, authentication and reconnection. What is added here: the server must be new
+enough and have JetStream on, reconnection never gives up, who wants to know of a reconnection is
+told, and the JetStream API is spoken in plain JSON (nats-py drops configuration keys that it does
+not know, silently).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from caxton_nats.core.errors import CaxtonError, ConfigurationError, NotConnected
+from caxton_nats.jetstream.errors import api_error, translate
+from caxton_nats.tasks import end, heeding_cancellation
+
+MINIMUM_SERVER = (2, 14, 3)
+_NO_ADDRESS = ("invalid connect url", "invalid hostname", "mixing of websocket")
+"""What nats-py says of addresses, with an exception class that says nothing."""
+log = logging.getLogger("caxton_nats.jetstream")
+
+
+class Connection:
+    """A live connection; make one with `connect`."""
+
+    def __init__(self, client: Client, *, timeout: float) -> None:
+        self.client = client
+        self.timeout = timeout
+        self._listeners: list[Callable[[], None]] = []
+        self._closing = False
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes of one message, headers included, that the server takes."""
+        return int(self.client.max_payload)
+
+    @property
+    def server_version(self) -> str:
+        """The server's version, ``2.15.1`` for example."""
+        version = self.client.connected_server_version
+        return f"{version.major}.{version.minor}.{version.patch}"
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a live connection now."""
+        return bool(self.client.is_connected)
+
+    def on_reconnect(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call ``listener`` after each reconnection; the returned function ends that."""
+        self._listeners.append(listener)
+
+        def forget() -> None:
+            # Who ends late finds that the closed connection has forgotten everybody.
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return forget
+
+    def reconnected(self) -> None:
+        """Tell the listeners; nats-py has subscribed again by now."""
+        for listener in list(self._listeners):
+            listener()
+
+    async def disconnected(self) -> None:
+        """Log it, unless it was meant."""
+        if not self._closing:
+            log.warning("connection to NATS lost; trying again until it is back")
+
+    async def api(self, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask the JetStream API ``$JS.API.<subject>`` and return its answer.
+
+        Raises:
+            TransportError: no answer, or the server could not do it now.
+            ConfigurationError: the server refuses the request for good.
+        """
+        what = f"JetStream {subject}"
+        payload = msgspec.json.encode(body) if body is not None else b""
+        answer = await self.request(f"$JS.API.{subject}", payload, what=what)
+        data: dict[str, Any] = msgspec.json.decode(answer)
+        if "error" in data:
+            error = data["error"]
+            raise api_error(error.get("err_code", 0), error.get("description", ""), what)
+        return data
+
+    async def request(self, subject: str, payload: bytes, *, what: str) -> bytes:
+        """Send a request and return the answer's payload, with our own errors."""
+        try:
+            with heeding_cancellation():
+                answer = await self.client.request(subject, payload, timeout=self.timeout)
+        except (NatsError, TimeoutError) as error:
+            raise translate(error, what) from None
+        return bytes(answer.data)
+
+    async def close(self) -> None:
+        """Flush what was published, then close."""
+        self._listeners.clear()
+        self._closing = True
+        if self.client.is_connected:
+            try:
+                await self.client.flush(timeout=2)
+            except (NatsError, TimeoutError) as error:
+                log.warning("closing without a flush: %s", error)
+        await self.abandon()
+
+    async def abandon(self) -> None:
+        """Close without a word: there may be nobody at the other end, or never was."""
+        self._closing = True
+        # nats-py closes what was never opened with an AssertionError, and writes what is left to a
+        # server that has died.
+        with suppress(OSError, AssertionError):
+            await self.client.close()
+
+
+async def connect(url: str, *, name: str, request_timeout: float = 5.0) -> Connection:
+    """Connect and check the server.
+
+    Args:
+        url: ``nats://host:port``, or several with commas.
+        name: shown by the server's monitoring.
+        request_timeout: seconds that one request may take.
+
+    Raises:
+        NotConnected: nobody listens there.
+        ConfigurationError: the server is too old, or JetStream is off.
+    """
+    connection = Connection(Client(), timeout=request_timeout)
+    await _open(connection, url, name)
+    try:
+        await _check_server(connection)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+async def _open(connection: Connection, url: str, name: str) -> None:
+    """Connect once; nats-py, told to reconnect for ever, would also try for ever the first time."""
+    servers = url.split(",")
+    failures: asyncio.Queue[Exception] = asyncio.Queue()
+    opened = False
+
+    async def on_error(error: Exception) -> None:
+        if opened:
+            # While it is being opened again each try fails anew; that it is lost has been said.
+            level = logging.WARNING if connection.is_connected else logging.DEBUG
+            log.log(level, "NATS: %s", str(error) or type(error).__name__)
+        else:
+            failures.put_nowait(error)
+
+    async def on_reconnect() -> None:
+        log.info("connected again to NATS")
+        connection.reconnected()
+
+    connecting = asyncio.create_task(
+        connection.client.connect(
+            servers=servers,
+            name=name,
+            connect_timeout=int(max(1, connection.timeout)),
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.25,  # type: ignore[arg-type]  # any number of seconds works
+            ping_interval=20,
+            error_cb=on_error,
+            reconnected_cb=on_reconnect,
+            disconnected_cb=connection.disconnected,
+        )
+    )
+    failed = asyncio.create_task(_all_failed(failures, len(servers)))
+    try:
+        reason = await _outcome(connecting, failed, limit=connection.timeout + 1)
+    finally:
+        # A task that has ended is left as it is.
+        await end([connecting, failed])
+    if reason is None:
+        opened = True
+        return
+    await connection.abandon()
+    raise _cannot_connect(url, reason)
+
+
+async def _outcome(
+    connecting: asyncio.Task[None], failed: asyncio.Task[Exception], *, limit: float
+) -> BaseException | None:
+    """Return why there is no connection, or None once there is one."""
+    done, _ = await asyncio.wait(
+        {connecting, failed}, timeout=limit, return_when=asyncio.FIRST_COMPLETED
+    )
+    if connecting in done:
+        return connecting.exception()
+    if failed in done:
+        return failed.result()
+    return TimeoutError("no answer in time")
+
+
+def _cannot_connect(url: str, reason: BaseException) -> CaxtonError:
+    if any(words in str(reason) for words in _NO_ADDRESS):
+        return ConfigurationError(
+            "is no address of a server",
+            field="nats_url",
+            value=without_password(url),
+            hint="for example nats://127.0.0.1:4222",
+        )
+    return NotConnected(
+        f"cannot connect to {without_password(url)}: {str(reason) or type(reason).__name__}",
+        hint="is a server running there? `caxton up` starts one",
+    )
+
+
+async def _all_failed(failures: asyncio.Queue[Exception], servers: int) -> Exception:
+    for _ in range(servers - 1):
+        await failures.get()
+    return await failures.get()
+
+
+async def _check_server(connection: Connection) -> None:
+    version = connection.server_version
+    if tuple(map(int, version.split("."))) < MINIMUM_SERVER:
+        wanted = ".".join(map(str, MINIMUM_SERVER))
+        raise ConfigurationError(
+            f"nats-server {version} is too old: {wanted} or newer is needed",
+            field="nats_url",
+            limit=wanted,
+            value=version,
+            hint="older servers lack features and the security fixes of 2026; upgrade the server",
+        )
+    try:
+        await connection.api("INFO")
+    except Exception as error:
+        raise ConfigurationError(
+            f"JetStream is off on this server, or not allowed for this account ({error})",
+            field="nats_url",
+            hint="start nats-server with -js, or put `jetstream {}` into its configuration",
+        ) from error
+
+
+def without_password(url: str) -> str:
+    """Return the addresses with ``***`` for whatever a user wrote before the @."""
+    # A password may contain @, / and commas as well as it may lack a scheme before it.
+    return ",".join(
+        re.sub(r"^(\w+://)?.*@", r"\1***@", server) for server in re.split(r",(?=\w+://)", url)
+    )

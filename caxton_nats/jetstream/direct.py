@@ -1,0 +1,145 @@
+"""Reading stored messages straight from a stream (JetStream ADR-31, direct get)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from caxton_nats.core.errors import CaxtonError, PublishUnconfirmed, StreamMissing, TransportError
+from caxton_nats.jetstream.connection import Connection
+from caxton_nats.jetstream.errors import translate
+from caxton_nats.jetstream.headers import (
+    DESCRIPTION,
+    KV_OPERATION,
+    MSG_ID,
+    SEQUENCE,
+    STATUS,
+    SUBJECT,
+)
+from caxton_nats.tasks import heeding_cancellation
+
+BATCH = 256
+"""Messages per request; the server stops at 1,024 subjects."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One stored message."""
+
+    subject: str
+    sequence: int
+    body: bytes
+    deleted: bool
+    """It marks the deletion of a key."""
+    message_id: str = ""
+    """Its ``Nats-Msg-Id``."""
+
+
+async def last(connection: Connection, stream: str, subject: str) -> Record | None:
+    """Return the newest message of a subject, deletion markers included."""
+    what = f"reading {subject}"
+    try:
+        with heeding_cancellation():
+            message = await connection.client.request(
+                f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", timeout=connection.timeout
+            )
+    except (NatsError, TimeoutError) as error:
+        raise translate(error, what) from None
+    return _record(message)
+
+
+async def first(connection: Connection, stream: str, subject: str) -> Record | None:
+    """Return the oldest message of a subject, which may have wildcards."""
+    found = await batch(connection, stream, {"seq": 1, "next_by_subj": subject, "batch": 1})
+    return found[0] if found else None
+
+
+async def batch(connection: Connection, stream: str, request: dict[str, Any]) -> list[Record]:
+    """Return the messages that one batch request gets, in stream order.
+
+    Args:
+        connection: where to ask.
+        stream: which stream.
+        request: for example ``{"seq": 1, "batch": 256, "next_by_subj": "caxton.dlq.>"}``.
+
+    Raises:
+        StreamMissing: no such stream. PublishUnconfirmed: no end within the time limit.
+    """
+    inbox = connection.client.new_inbox()
+    arrived: asyncio.Queue[Msg] = asyncio.Queue()
+    subscription = await connection.client.subscribe(inbox, cb=arrived.put)
+    found: list[Record] = []
+    try:
+        await connection.client.publish(
+            f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(request), reply=inbox
+        )
+        while True:
+            async with asyncio.timeout(connection.timeout):
+                message = await arrived.get()
+            record = _record(message)
+            if record is None:
+                return found
+            found.append(record)
+    except TimeoutError:
+        raise PublishUnconfirmed(f"reading {stream}: no answer in time") from None
+    except NatsError as error:
+        raise translate(error, f"reading {stream}") from None
+    finally:
+        await subscription.unsubscribe()
+
+
+async def last_sequence(connection: Connection, stream: str) -> int:
+    """Return the sequence of the newest message that was ever stored."""
+    info = await connection.api(f"STREAM.INFO.{stream}")
+    return int(info["state"]["last_seq"])
+
+
+async def newest(connection: Connection, stream: str, subject: str, limit: int) -> list[Record]:
+    """Return up to ``limit`` messages of a subject (wildcards allowed), the newest first."""
+    end = await last_sequence(connection, stream)
+    window = limit
+    while True:
+        start = max(1, end - window + 1)
+        found = await _from(connection, stream, subject, start)
+        if len(found) >= limit or start == 1:
+            return found[::-1][:limit]
+        # Gaps left by removed messages, or another subject's: look further back.
+        window *= 4
+
+
+async def _from(connection: Connection, stream: str, subject: str, start: int) -> list[Record]:
+    found: list[Record] = []
+    while True:
+        page = await batch(
+            connection, stream, {"seq": start, "next_by_subj": subject, "batch": BATCH}
+        )
+        found += page
+        if len(page) < BATCH:
+            return found
+        start = page[-1].sequence + 1
+
+
+def _record(message: Msg) -> Record | None:
+    """Return the stored message, or None for the end of a batch or nothing found."""
+    headers = message.headers or {}
+    status = headers.get(STATUS)
+    if status is not None and SEQUENCE not in headers:
+        if status in ("204", "404"):
+            return None
+        raise _failure(status, str(headers.get(DESCRIPTION, "")))
+    return Record(
+        subject=str(headers[SUBJECT]),
+        sequence=int(headers[SEQUENCE]),
+        body=bytes(message.data),
+        deleted=KV_OPERATION in headers or "Nats-Marker-Reason" in headers,
+        message_id=str(headers.get(MSG_ID, "")),
+    )
+
+
+def _failure(status: str, description: str) -> CaxtonError:
+    if status == "503":
+        return StreamMissing("no stream answers a direct get", hint="run `caxton topology check`")
+    return TransportError(f"direct get failed: {status} {description}")

@@ -1,0 +1,190 @@
+"""The doors of the router service on core NATS: ``caxton.send.*`` and registration.
+
+All routers share a queue group, so each request meets one of them. Requests that come in together
+are routed as one batch. The sender is the last token of the subject: that is what NATS permissions
+can restrict, and a body that says otherwise is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+
+from caxton_nats.core.errors import CaxtonError, InvalidEnvelope, TransportError
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.jetstream import subjects
+from caxton_nats.jetstream.connection import Connection
+from caxton_nats.jetstream.headers import kept_headers
+from caxton_nats.ports import Door, Outcome, Receipt, Registrar, Submission
+from caxton_nats.tasks import end
+
+QUEUE_GROUP = "caxton-router"
+BATCH = 256
+log = logging.getLogger("caxton_nats.jetstream")
+Answer = Callable[[AgentId, bytes], Awaitable[dict[str, Any]]]
+
+
+class _Registering(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a registration request; an empty one is `{}`."""
+
+    capabilities: tuple[str, ...] = ()
+    node: str = ""
+
+
+class Doors:
+    """Serves the request doors until closed."""
+
+    def __init__(
+        self, connection: Connection, door: Door, registrar: Registrar, *, platform: str
+    ) -> None:
+        self._connection = connection
+        self._door = door
+        self._registrar = registrar
+        self._platform = platform
+        self._requests: asyncio.Queue[Msg] = asyncio.Queue()
+        self._subscriptions: list[Subscription] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._worker: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Begin to answer."""
+        self._worker = asyncio.create_task(self._send_forever(), name="send door")
+        for subject, callback in (
+            (subjects.SEND, self._requests.put),
+            (subjects.REGISTER, self._in_task(self._register)),
+            (subjects.DEREGISTER, self._in_task(self._deregister)),
+        ):
+            self._subscriptions.append(
+                await self._connection.client.subscribe(
+                    f"{subject}.*", queue=QUEUE_GROUP, cb=callback
+                )
+            )
+        # Who was told that the doors are open may send at once.
+        await self._connection.client.flush()
+
+    async def close(self) -> None:
+        """Refuse new requests, answer those that are in."""
+        for subscription in self._subscriptions:
+            try:
+                async with asyncio.timeout(self._connection.timeout):
+                    await subscription.drain()  # type: ignore[no-untyped-call]
+            except (NatsError, TimeoutError) as error:
+                log.warning("closing the door %s: %r", subscription.subject, error)
+        if self._worker is not None:
+            await end([self._worker])
+        while not self._requests.empty():
+            self._start(self._send_batch(self._waiting()))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _send_forever(self) -> None:
+        while True:
+            first = await self._requests.get()
+            # A batch under way must not hold up the next one.
+            self._start(self._send_batch([first, *self._waiting()]))
+
+    def _waiting(self) -> list[Msg]:
+        number = min(self._requests.qsize(), BATCH - 1)
+        return [self._requests.get_nowait() for _ in range(number)]
+
+    async def _send_batch(self, messages: Sequence[Msg]) -> None:
+        submissions: list[Submission] = []
+        senders: list[Msg] = []
+        for message in messages:
+            try:
+                submissions.append(self._submission(message))
+                senders.append(message)
+            except CaxtonError as error:
+                await self._respond(message, error_body(error))
+        results = await self._door.send(submissions)
+        for message, result in zip(senders, results, strict=True):
+            body = error_body(result) if isinstance(result, CaxtonError) else receipt_body(result)
+            await self._respond(message, body)
+
+    def _submission(self, message: Msg) -> Submission:
+        return Submission(
+            sender=subjects.agent_of(message.subject, self._platform),
+            body=bytes(message.data),
+            headers=kept_headers(message.headers),
+        )
+
+    async def _register(self, agent: AgentId, body: bytes) -> dict[str, Any]:
+        try:
+            wanted = msgspec.json.decode(body or b"{}", type=_Registering)
+        except msgspec.MsgspecError as error:
+            raise InvalidEnvelope(
+                f"the registration cannot be read: {error}",
+                field="body",
+                hint='for example {"capabilities": ["translate"]}, or nothing',
+            ) from None
+        registration = await self._registrar.register(
+            agent, capabilities=wanted.capabilities, node=wanted.node
+        )
+        built: dict[str, Any] = msgspec.to_builtins(registration)
+        return built
+
+    async def _deregister(self, agent: AgentId, _: bytes) -> dict[str, Any]:
+        return {"agent": agent, "deregistered": await self._registrar.deregister(agent)}
+
+    def _in_task(self, answer: Answer) -> Callable[[Msg], Awaitable[None]]:
+        """Answer each request in a task of its own: nats-py calls back one after the other."""
+
+        async def on_request(message: Msg) -> None:
+            self._start(self._answer(message, answer))
+
+        return on_request
+
+    async def _answer(self, message: Msg, answer: Answer) -> None:
+        try:
+            agent = subjects.agent_of(message.subject, self._platform)
+            body = await answer(agent, bytes(message.data))
+        except CaxtonError as error:
+            body = error_body(error)
+        except Exception as error:
+            # Unanswered, it would be asked again and again, and nobody would know why.
+            log.exception("a request on %s failed", message.subject)
+            body = error_body(TransportError(f"{type(error).__name__}: {error}"))
+        await self._respond(message, body)
+
+    async def _respond(self, message: Msg, body: dict[str, Any]) -> None:
+        if not message.reply:
+            return
+        try:
+            await self._connection.client.publish(message.reply, msgspec.json.encode(body))
+        except NatsError as error:
+            log.warning("a request on %s has no answer: %r", message.subject, error)
+
+    def _start(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def receipt_body(receipt: Receipt) -> dict[str, Any]:
+    """Return a receipt as what a client of any language reads."""
+    return {
+        "message_id": receipt.message_id,
+        "receivers": [_outcome_body(outcome) for outcome in receipt.outcomes],
+    }
+
+
+def error_body(error: CaxtonError) -> dict[str, Any]:
+    """Return an error as what a client of any language reads."""
+    return {"error": error.to_dict()}
+
+
+def _outcome_body(outcome: Outcome) -> dict[str, Any]:
+    if outcome.error is not None:
+        return {"receiver": outcome.receiver, **error_body(outcome.error)}
+    return {
+        "receiver": outcome.receiver,
+        "stream": outcome.stream,
+        "sequence": outcome.sequence,
+        "duplicate": outcome.duplicate,
+    }

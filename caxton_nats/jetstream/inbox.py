@@ -1,0 +1,207 @@
+"""Inbox: deliveries from a pull consumer, and what becomes of them.
+
+One pull request is out at a time and is renewed by `fetch`. It ends by itself on the server, and
+is forgotten here on a reconnection, so that a pull lost with a server is asked again at once.
+Status messages of the server are told from stored ones by their missing reply subject, never by
+a header: any client can send a ``Status`` header.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+
+import msgspec
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+
+from caxton_nats.core.disposition import Disposition, Nak
+from caxton_nats.core.errors import CaxtonError, StreamMissing, TransportError
+from caxton_nats.jetstream.connection import Connection
+from caxton_nats.jetstream.errors import translate
+from caxton_nats.jetstream.headers import DESCRIPTION, STATUS, kept_headers
+from caxton_nats.jetstream.subjects import parse_ack
+from caxton_nats.ports import Delivery
+
+_GONE = ("503", "404 consumer", "409 consumer deleted")
+_PASSING = ("shutdown", "leader", "batch completed")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ACK_TRIES = 3
+_GRACE = 1.0
+"""Seconds after which a pull that the server should have ended counts as lost."""
+log = logging.getLogger("caxton_nats.jetstream")
+
+
+class PullInbox:
+    """One durable pull consumer; open it with `start`."""
+
+    def __init__(self, connection: Connection, stream: str, consumer: str) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._consumer = consumer
+        self._reply = connection.client.new_inbox()
+        self._subscription: Subscription | None = None
+        self._buffer: deque[Delivery] = deque()
+        self._arrived = asyncio.Event()
+        self._outstanding = 0
+        self._ends_at = 0.0
+        self._failure: CaxtonError | None = None
+        self._forget = connection.on_reconnect(self._reset)
+
+    async def start(self) -> None:
+        """Listen for deliveries."""
+        self._subscription = await self._connection.client.subscribe(
+            self._reply, cb=self._on_message, pending_bytes_limit=-1
+        )
+
+    async def fetch(self, limit: int, wait: timedelta) -> list[Delivery]:
+        """Return 1..limit deliveries as soon as there is one, or [] after ``wait``.
+
+        Raises:
+            StreamMissing: the consumer or its stream is gone.
+            TransportError: the pull could not be sent.
+        """
+        deadline = monotonic() + wait.total_seconds()
+        while not self._buffer:
+            remaining = deadline - monotonic()
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                raise failure
+            if remaining <= 0:
+                return []
+            self._arrived.clear()
+            if self._outstanding <= 0 or monotonic() > self._ends_at + _GRACE:
+                await self._pull(limit, remaining)
+            # Not wait_for: that of Python 3.11 can swallow a cancellation.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(remaining):
+                    await self._arrived.wait()
+        return [self._buffer.popleft() for _ in range(min(limit, len(self._buffer)))]
+
+    async def settle(self, settled: Sequence[tuple[Delivery, Disposition]]) -> None:
+        """Carry out the dispositions; acks are confirmed by the server before this returns.
+
+        Raises:
+            TransportError: an ack was not confirmed; that message may come again.
+        """
+        results = await asyncio.gather(
+            *(self._settle(delivery, disposition) for delivery, disposition in settled),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def keep(self, deliveries: Sequence[Delivery]) -> None:
+        """Tell the server that these are still being worked on, and what nobody has fetched yet."""
+        for delivery in (*deliveries, *self._buffer):
+            await self._publish(delivery, b"+WPI")
+
+    async def close(self) -> list[Delivery]:
+        """Stop pulling; return what came and nobody has fetched."""
+        self._forget()
+        subscription, self._subscription = self._subscription, None
+        if subscription is None:
+            return []
+        try:
+            if self._connection.is_connected:
+                # Unlike unsubscribe(), this waits for what the server has sent already: dropped,
+                # it would come again after ack_wait only.
+                async with asyncio.timeout(self._connection.timeout):
+                    await subscription.drain()  # type: ignore[no-untyped-call]
+                # Asked, the server forgets the pull that nobody waits for; else it would take the
+                # next message for it, find nobody, and put the message behind all others.
+                where = f"{self._stream}.{self._consumer}"
+                await self._connection.api(f"CONSUMER.INFO.{where}")
+            else:
+                await subscription.unsubscribe()
+        except (NatsError, CaxtonError, TimeoutError) as error:
+            log.warning("closing the inbox of %s: %s", self._consumer, error)
+        left = list(self._buffer)
+        self._buffer.clear()
+        return left
+
+    async def _settle(self, delivery: Delivery, disposition: Disposition) -> None:
+        if isinstance(disposition, Nak):
+            await self._publish(delivery, _nak(disposition))
+            return
+        what = f"ack of {delivery.origin.stream} {delivery.origin.sequence}"
+        for tried in range(1, _ACK_TRIES + 1):
+            try:
+                await self._connection.request(str(delivery.handle), b"+ACK", what=what)
+                break
+            except TransportError:
+                # An ack may come twice; one that never comes has a handled message come again.
+                if tried == _ACK_TRIES:
+                    raise
+
+    async def _publish(self, delivery: Delivery, answer: bytes) -> None:
+        try:
+            await self._connection.client.publish(str(delivery.handle), answer)
+        except NatsError as error:
+            raise translate(error, f"settling {delivery.origin.key}") from None
+
+    async def _pull(self, batch: int, expires: float) -> None:
+        request = {"batch": batch, "expires": max(int(expires * 1e9), 1_000_000)}
+        self._outstanding = batch
+        self._ends_at = monotonic() + expires
+        try:
+            await self._connection.client.publish(
+                f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}",
+                msgspec.json.encode(request),
+                reply=self._reply,
+            )
+        except NatsError as error:
+            self._outstanding = 0
+            raise translate(error, f"pull from {self._stream} {self._consumer}") from None
+
+    async def _on_message(self, message: Msg) -> None:
+        if not message.reply:
+            self._on_status(message)
+        else:
+            self._outstanding -= 1
+            self._buffer.append(_delivery(message))
+        self._arrived.set()
+
+    def _on_status(self, message: Msg) -> None:
+        headers = message.headers or {}
+        status = f"{headers.get(STATUS, '')} {headers.get(DESCRIPTION, '')}".strip().lower()
+        if status.startswith("100"):
+            return
+        self._outstanding = 0
+        where = f"{self._stream} {self._consumer}"
+        if status.startswith(_GONE):
+            self._failure = StreamMissing(f"the consumer {where} is gone ({status})")
+        elif status.startswith("409") and not any(word in status for word in _PASSING):
+            self._failure = TransportError(f"pull from {where} refused ({status})")
+
+    def _reset(self) -> None:
+        self._outstanding = 0
+        self._arrived.set()
+
+
+def _nak(disposition: Nak) -> bytes:
+    delay = int(disposition.delay.total_seconds() * 1e9)
+    if delay <= 0:
+        # A delay of 0 would wait for the server's timer, and let new messages go first.
+        return b"-NAK"
+    return b"-NAK " + msgspec.json.encode({"delay": delay})
+
+
+def _delivery(message: Msg) -> Delivery:
+    origin, delivered, stored = parse_ack(message.reply)
+    return Delivery(
+        origin=origin,
+        subject=message.subject,
+        body=bytes(message.data),
+        headers=kept_headers(message.headers),
+        attempt=delivered,
+        stored_at=_EPOCH + timedelta(microseconds=stored // 1000),
+        handle=message.reply,
+    )

@@ -1,0 +1,159 @@
+"""Mailboxes: one subject per agent in one of the mailbox streams, read through one consumer."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64decode
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from caxton_nats.core.dead_letter import Origin
+from caxton_nats.core.errors import StreamMissing
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.registry import Address
+from caxton_nats.jetstream import subjects, topology
+from caxton_nats.jetstream.connection import Connection
+from caxton_nats.jetstream.headers import kept_headers
+from caxton_nats.jetstream.inbox import PullInbox
+from caxton_nats.ports import Delivery, MailboxStatus
+
+
+class ConsumerOptions(msgspec.Struct, frozen=True):
+    """What a mailbox consumer of this process asks for."""
+
+    ack_wait: float = 30.0
+    """Seconds after which a delivery that nobody keeps or settles comes again."""
+    max_deliver: int = 100
+    """Hard ceiling of deliveries; beyond the most retries a message may have (10)."""
+
+
+class JetStreamMailboxes:
+    """All mailboxes of one deployment (see `ports.Mailboxes`)."""
+
+    def __init__(
+        self, connection: Connection, deployment: topology.Deployment, options: ConsumerOptions
+    ) -> None:
+        self._connection = connection
+        self._deployment = deployment
+        self._options = options
+
+    def address(self, agent: AgentId) -> Address:
+        """Return where the agent's mail lies, whether or not it is registered."""
+        return subjects.address(agent, self._deployment.shards)
+
+    async def ensure(self, agent: AgentId) -> Address:
+        """Make the mailbox readable: its durable consumer."""
+        address = self.address(agent)
+        config = topology.consumer("mailbox")
+        config.update(
+            durable_name=address.consumer,
+            description=f"Mail of {agent}",
+            filter_subject=address.subject,
+            ack_wait=int(self._options.ack_wait * 1e9),
+            max_deliver=self._options.max_deliver,
+        )
+        await topology.ensure_consumer(self._connection, address.stream, config)
+        return address
+
+    async def open(self, agent: AgentId) -> PullInbox:
+        """Return the agent's mailbox for reading."""
+        address = await self.ensure(agent)
+        inbox = PullInbox(self._connection, address.stream, address.consumer)
+        await inbox.start()
+        return inbox
+
+    async def status(self, agent: AgentId) -> MailboxStatus:
+        """Return what the mailbox holds; an agent without a consumer is not attended."""
+        address = self.address(agent)
+        pending = (await self._subject_counts(address.stream, address.subject)).get(
+            address.subject, 0
+        )
+        try:
+            info = await self._connection.api(f"CONSUMER.INFO.{address.stream}.{address.consumer}")
+        except StreamMissing:
+            return MailboxStatus(pending, 0, attended=False)
+        return MailboxStatus(
+            pending, info.get("num_ack_pending", 0), attended=info.get("num_waiting", 0) > 0
+        )
+
+    async def pending(self) -> dict[AgentId, int]:
+        """Return the number of unsettled messages per agent that has any."""
+        counts = await asyncio.gather(
+            *(
+                self._subject_counts(
+                    f"{subjects.MAILBOX_STREAM}{shard}", f"{subjects.MAILBOX}.{shard}.*"
+                )
+                for shard in range(self._deployment.shards)
+            )
+        )
+        return {
+            subjects.agent_of(subject, self._deployment.platform): number
+            for shard in counts
+            for subject, number in shard.items()
+        }
+
+    async def remove(self, agent: AgentId) -> None:
+        """Forget the consumer. Stored messages stay."""
+        address = self.address(agent)
+        try:
+            await self._connection.api(f"CONSUMER.DELETE.{address.stream}.{address.consumer}")
+        except StreamMissing:
+            return
+
+    async def get(self, origin: Origin) -> Delivery | None:
+        """Return the stored message, or None if it is settled."""
+        try:
+            answer = await self._connection.api(
+                f"STREAM.MSG.GET.{origin.stream}", {"seq": origin.sequence}
+            )
+        except StreamMissing:
+            return None
+        return _stored(origin, answer["message"])
+
+    async def discard(self, origin: Origin) -> bool:
+        """Settle the stored message from outside; False if it was settled already."""
+        try:
+            await self._connection.api(
+                f"STREAM.MSG.DELETE.{origin.stream}", {"seq": origin.sequence, "no_erase": True}
+            )
+        except StreamMissing:
+            return False
+        return True
+
+    async def stored(self) -> int:
+        """Return how many messages all mailboxes ever stored, settled ones included."""
+        infos = await asyncio.gather(
+            *(
+                self._connection.api(f"STREAM.INFO.{subjects.MAILBOX_STREAM}{shard}")
+                for shard in range(self._deployment.shards)
+            )
+        )
+        return sum(int(info["state"]["last_seq"]) for info in infos)
+
+    async def _subject_counts(self, stream: str, subject: str) -> dict[str, int]:
+        answer = await self._connection.api(f"STREAM.INFO.{stream}", {"subjects_filter": subject})
+        counts: dict[str, int] | None = answer["state"].get("subjects")
+        return counts or {}
+
+
+def _stored(origin: Origin, message: dict[str, Any]) -> Delivery:
+    headers: dict[str, str] = {}
+    if message.get("hdrs"):
+        lines = b64decode(message["hdrs"]).decode("utf-8", "replace").split("\r\n")[1:]
+        headers = dict(line.split(":", 1) for line in lines if ":" in line)
+    return Delivery(
+        origin=origin,
+        subject=message["subject"],
+        body=b64decode(message.get("data") or ""),
+        headers=kept_headers({name: value.strip() for name, value in headers.items()}),
+        attempt=1,
+        stored_at=datetime.fromisoformat(_to_microseconds(message["time"])),
+    )
+
+
+def _to_microseconds(time: str) -> str:
+    """Cut the server's nanoseconds, which Python's datetime cannot hold."""
+    head, dot, fraction = time.rstrip("Z").partition(".")
+    return f"{head}{dot}{fraction[:6].ljust(6, '0') if dot else ''}+00:00"

@@ -1,0 +1,193 @@
+"""Publisher: letters into mailboxes, each confirmed by its PubAck.
+
+A batch is written at once and its acks are awaited together on one shared inbox. What was not
+confirmed is published again under the same ``Nats-Msg-Id``, which the stream stores once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from caxton_nats.core.errors import (
+    CaxtonError,
+    ConfigurationError,
+    PublishUnconfirmed,
+    QueueFull,
+    RevisionConflict,
+)
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.jetstream.connection import Connection
+from caxton_nats.jetstream.errors import api_error, translate
+from caxton_nats.jetstream.headers import MSG_ID, STATUS
+from caxton_nats.ports import Letter, Stored
+
+TRIES = 4
+FIRST_PAUSE = 0.1
+"""Seconds before the second try; doubled before each further one."""
+
+
+class _Error(msgspec.Struct):
+    err_code: int = 0
+    description: str = ""
+
+
+class _PubAck(msgspec.Struct):
+    stream: str = ""
+    seq: int = 0
+    duplicate: bool = False
+    error: _Error | None = None
+
+
+_decoder = msgspec.json.Decoder(_PubAck)
+
+
+class Post(msgspec.Struct, frozen=True):
+    """One message to be stored: subject, headers, payload."""
+
+    subject: str
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class JetStreamPublisher:
+    """Publishes with one shared ack inbox; open it with `start`."""
+
+    def __init__(self, connection: Connection, *, queue_size: int) -> None:
+        """Take the bound of a mailbox for the error's words; the server enforces it."""
+        self._connection = connection
+        self._queue_size = queue_size
+        self._inbox = connection.client.new_inbox()
+        self._waiting: dict[str, asyncio.Future[Stored | CaxtonError]] = {}
+        self._next = 0
+
+    async def start(self) -> None:
+        """Listen for acks."""
+        await self._connection.client.subscribe(f"{self._inbox}.*", cb=self._on_ack)
+
+    def new_id(self) -> str:
+        """Return a ``Nats-Msg-Id`` that no other write has."""
+        self._next += 1
+        return f"{self._inbox}.{self._next}"
+
+    async def publish(self, letters: Sequence[Letter]) -> list[Stored | CaxtonError]:
+        """Store the letters (see `ports.Publisher`)."""
+        results = await self.store(
+            [
+                Post(
+                    letter.address.subject,
+                    letter.body,
+                    {**letter.headers, MSG_ID: letter.message_key},
+                )
+                for letter in letters
+            ]
+        )
+        return [
+            self._full(letter.receiver) if isinstance(result, QueueFull) else result
+            for letter, result in zip(letters, results, strict=True)
+        ]
+
+    async def store(self, posts: Sequence[Post]) -> list[Stored | CaxtonError]:
+        """Store the messages; one result each, in order.
+
+        Transient failures are tried again, so each message needs a ``Nats-Msg-Id`` or an
+        expected sequence in its headers.
+        """
+        results: list[Stored | CaxtonError] = await self._try(posts)
+        pause = FIRST_PAUSE
+        for _ in range(TRIES - 1):
+            again = [at for at, result in enumerate(results) if _is_transient(result)]
+            if not again:
+                break
+            await asyncio.sleep(pause)
+            pause *= 2
+            retried = await self._try([posts[at] for at in again])
+            for at, result in zip(again, retried, strict=True):
+                results[at] = result
+        return results
+
+    async def store_one(self, post: Post) -> Stored:
+        """Store one message, or raise why not."""
+        result = (await self.store([post]))[0]
+        if isinstance(result, CaxtonError):
+            raise result
+        return result
+
+    def _full(self, receiver: AgentId) -> QueueFull:
+        return QueueFull(
+            f"the mailbox of {receiver} is full",
+            field="receiver",
+            limit=self._queue_size,
+            value=self._queue_size,
+            hint="send again when the agent has worked some of it off",
+        )
+
+    async def _try(self, posts: Sequence[Post]) -> list[Stored | CaxtonError]:
+        tokens: list[str] = []
+        futures: list[asyncio.Future[Stored | CaxtonError]] = []
+        for post in posts:
+            self._next += 1
+            token = str(self._next)
+            future: asyncio.Future[Stored | CaxtonError] = (
+                asyncio.get_running_loop().create_future()
+            )
+            self._waiting[token] = future
+            tokens.append(token)
+            futures.append(future)
+            await self._write(post, token, future)
+        if futures:
+            await asyncio.wait(futures, timeout=self._connection.timeout)
+        for token in tokens:
+            self._waiting.pop(token, None)
+        return [
+            future.result() if future.done() else _unconfirmed(post)
+            for post, future in zip(posts, futures, strict=True)
+        ]
+
+    async def _write(
+        self, post: Post, token: str, future: asyncio.Future[Stored | CaxtonError]
+    ) -> None:
+        try:
+            await self._connection.client.publish(
+                post.subject,
+                post.body,
+                reply=f"{self._inbox}.{token}",
+                headers=dict(post.headers) or None,
+            )
+        except (NatsError, ValueError) as error:
+            future.set_result(translate(error, f"publish to {post.subject}"))
+
+    async def _on_ack(self, message: Msg) -> None:
+        future = self._waiting.pop(message.subject.rsplit(".", 1)[-1], None)
+        if future is None or future.done():
+            return
+        future.set_result(_read_ack(message))
+
+
+def _read_ack(message: Msg) -> Stored | CaxtonError:
+    if message.headers and message.headers.get(STATUS) == "503":
+        return api_error(10059, "no stream answers for this subject", "publish")
+    try:
+        ack = _decoder.decode(message.data)
+    except msgspec.MsgspecError as error:
+        return PublishUnconfirmed(f"publish: the ack could not be read: {error}")
+    if ack.error is not None:
+        return api_error(ack.error.err_code, ack.error.description, "publish")
+    return Stored(ack.stream, ack.seq, ack.duplicate)
+
+
+def _unconfirmed(post: Post) -> CaxtonError:
+    return PublishUnconfirmed(
+        f"publish to {post.subject}: no PubAck in time; stored or not is unknown",
+        hint="send again with the same message id: it is stored once",
+    )
+
+
+def _is_transient(result: Stored | CaxtonError) -> bool:
+    return isinstance(result, CaxtonError) and not isinstance(
+        result, QueueFull | RevisionConflict | ConfigurationError
+    )

@@ -1,0 +1,119 @@
+"""The router service from the client's side: a `Door` and a `Registrar` over NATS requests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from caxton_nats.core import codec
+from caxton_nats.core.envelope import NO_CONTENT, Claim, Envelope, content_bytes
+from caxton_nats.core.errors import CaxtonError, InvalidEnvelope, TransportError
+from caxton_nats.core.identifiers import AgentId, agent_token, platform_part
+from caxton_nats.core.registry import Registration
+from caxton_nats.jetstream import subjects
+from caxton_nats.jetstream.connection import Connection
+from caxton_nats.ports import ContentStore, Outcome, Receipt, Submission
+
+TRIES = 3
+"""A request without an answer is repeated: the message id makes that safe."""
+log = logging.getLogger("caxton_nats.jetstream")
+
+
+class ServiceClient:
+    """Sends and registers through the router service; needs no right to write a stream."""
+
+    def __init__(
+        self, connection: Connection, contents: ContentStore, *, platform: str, max_body: int
+    ) -> None:
+        self._connection = connection
+        self._platform = platform
+        self._contents = contents
+        self._max_body = max_body
+
+    async def send(self, batch: Sequence[Submission]) -> list[Receipt | CaxtonError]:
+        """Send each message as a request (see `ports.Door`)."""
+        return list(await asyncio.gather(*(self._send(submission) for submission in batch)))
+
+    async def register(
+        self, agent: AgentId, *, capabilities: Sequence[str] = (), node: str = ""
+    ) -> Registration:
+        """Register through the service (see `ports.Registrar`)."""
+        body = {"capabilities": list(capabilities), "node": node}
+        answer = await self._ask(subjects.REGISTER, agent, msgspec.json.encode(body))
+        return msgspec.convert(answer, Registration)
+
+    async def deregister(self, agent: AgentId) -> bool:
+        """Deregister through the service (see `ports.Registrar`)."""
+        answer = await self._ask(subjects.DEREGISTER, agent, b"")
+        return bool(answer["deregistered"])
+
+    async def _send(self, submission: Submission) -> Receipt | CaxtonError:
+        body, upload = submission.body, None
+        try:
+            if submission.envelope is not None:
+                body, upload = await self._encode(submission.sender, submission.envelope)
+            answer = await self._ask(subjects.SEND, submission.sender, body)
+        except CaxtonError as error:
+            return error
+        finally:
+            if upload is not None:
+                await self._forget(upload)
+        return Receipt(
+            message_id=answer["message_id"],
+            outcomes=tuple(_outcome(one) for one in answer["receivers"]),
+        )
+
+    async def _encode(self, sender: AgentId, envelope: Envelope) -> tuple[bytes, Claim | None]:
+        """Encode the envelope; content too large for a request is uploaded under our own name."""
+        body = codec.encode(envelope)
+        if len(body) <= self._max_body:
+            return body, None
+        name = f"{agent_token(sender)}.upload.{envelope.message_id}"
+        claim = await self._contents.put(name, content_bytes(envelope))
+        uploaded = msgspec.structs.replace(envelope, content=NO_CONTENT, claim=claim)
+        return codec.encode(uploaded), claim
+
+    async def _forget(self, upload: Claim) -> None:
+        """The router has made its own copies by now; who sends again uploads again."""
+        try:
+            await self._contents.remove(upload)
+        except CaxtonError as error:
+            log.warning("the upload %s stays behind: %s", upload.object, error)
+
+    async def _ask(self, subject: str, agent: AgentId, body: bytes) -> dict[str, Any]:
+        if platform_part(agent) != self._platform:
+            # The subject has no place for it: the service would take it for its own agent.
+            raise InvalidEnvelope(
+                "an agent of another platform cannot act here",
+                field="agent",
+                limit=self._platform,
+                value=agent,
+            )
+        subject = f"{subject}.{agent_token(agent)}"
+        for tried in range(1, TRIES + 1):
+            try:
+                data = await self._connection.request(subject, body, what=f"request {subject}")
+                break
+            except TransportError:
+                if tried == TRIES:
+                    raise
+                await asyncio.sleep(0.2 * tried)
+        answer: dict[str, Any] = msgspec.json.decode(data)
+        if "error" in answer:
+            raise CaxtonError.from_dict(answer["error"])
+        return answer
+
+
+def _outcome(data: dict[str, Any]) -> Outcome:
+    if "error" in data:
+        return Outcome(receiver=data["receiver"], error=CaxtonError.from_dict(data["error"]))
+    return Outcome(
+        receiver=data["receiver"],
+        stream=data["stream"],
+        sequence=data["sequence"],
+        duplicate=data["duplicate"],
+    )

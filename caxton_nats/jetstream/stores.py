@@ -1,0 +1,176 @@
+"""The registry, the conversations and large content, as the engine wants them."""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import urlsafe_b64encode
+
+from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
+from nats.js.object_store import ObjectStore
+
+from caxton_nats.core.conversation import Conversation
+from caxton_nats.core.dead_letter import Origin
+from caxton_nats.core.envelope import Claim
+from caxton_nats.core.errors import InvalidEnvelope
+from caxton_nats.core.identifiers import (
+    AgentId,
+    ConversationId,
+    agent_from_token,
+    agent_token,
+    token,
+)
+from caxton_nats.core.registry import Registration, Registry
+from caxton_nats.jetstream import subjects
+from caxton_nats.jetstream.bucket import Bucket
+from caxton_nats.jetstream.connection import Connection
+from caxton_nats.jetstream.errors import translate
+from caxton_nats.jetstream.publisher import JetStreamPublisher
+from caxton_nats.tasks import heeding_cancellation
+
+
+class _RegistryMirror:
+    """Carries the bucket's changes, which speak of keys, into the registry."""
+
+    def __init__(self, registry: Registry, platform: str) -> None:
+        self._platform = platform
+        self.replace = registry.replace
+        self.put = registry.put
+        self._remove = registry.remove
+
+    def forget(self, key: str) -> None:
+        self._remove(agent_from_token(key, self._platform))
+
+
+class KvRegistryStore:
+    """Registrations in the bucket caxton-agents, one key per agent."""
+
+    def __init__(
+        self, connection: Connection, publisher: JetStreamPublisher, platform: str
+    ) -> None:
+        self._bucket = Bucket(connection, publisher, subjects.AGENTS_BUCKET, Registration)
+        self._platform = platform
+
+    async def save(self, registration: Registration, *, revision: int | None) -> int:
+        """Write it if the stored revision is still this."""
+        key = agent_token(registration.agent)
+        return await self._bucket.save(key, registration, revision=revision)
+
+    async def load(self, agent: AgentId) -> tuple[Registration, int] | None:
+        """Return the registration and its revision."""
+        return await self._bucket.load(agent_token(agent))
+
+    async def remove(self, agent: AgentId) -> bool:
+        """Remove the registration; False if there was none."""
+        return await self._bucket.remove(agent_token(agent))
+
+    async def follow(self, registry: Registry) -> None:
+        """Keep ``registry`` equal to the bucket; returns when the first complete state is in."""
+        await self._bucket.follow(_RegistryMirror(registry, self._platform))
+
+    async def stop(self) -> None:
+        """End the watch."""
+        await self._bucket.stop()
+
+
+class KvConversationStore:
+    """Conversation records in the bucket caxton-conversations."""
+
+    def __init__(self, connection: Connection, publisher: JetStreamPublisher) -> None:
+        self._bucket = Bucket(connection, publisher, subjects.CONVERSATIONS_BUCKET, Conversation)
+
+    async def load(self, conversation_id: ConversationId) -> tuple[Conversation, int] | None:
+        """Return the record and its revision."""
+        return await self._bucket.load(token(conversation_id))
+
+    async def save(self, record: Conversation, *, revision: int | None) -> int:
+        """Write the record if the stored revision is still this."""
+        return await self._bucket.save(token(record.conversation_id), record, revision=revision)
+
+    async def count(self) -> int:
+        """Return how many records there are."""
+        return await self._bucket.count()
+
+    async def list(self, *, limit: int = 100) -> list[Conversation]:
+        """Return the records with the latest activity first."""
+        records = await self._bucket.newest(limit)
+        # Each activity is a write, so these are the right ones; routers' clocks may differ a bit.
+        return sorted(records, key=lambda record: record.last_activity, reverse=True)
+
+
+class KvAttempts:
+    """Attempts on record in the bucket caxton-attempts, for as long as that keeps them."""
+
+    def __init__(self, connection: Connection, publisher: JetStreamPublisher) -> None:
+        self._bucket = Bucket(connection, publisher, subjects.ATTEMPTS_BUCKET, int)
+
+    async def recorded(self, origin: Origin) -> int:
+        """Return the attempts on record; 0 if there is no record."""
+        found = await self._bucket.load(origin.key)
+        return found[0] if found else 0
+
+    async def record(self, origin: Origin, attempts: int) -> None:
+        """Put this number on record."""
+        await self._bucket.put(origin.key, attempts)
+
+
+class ObjectContentStore:
+    """Large content in the object store caxton-content."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._store: ObjectStore | None = None
+
+    async def put(self, name: str, content: bytes) -> Claim:
+        """Store the content under the name."""
+        try:
+            with heeding_cancellation():
+                await (await self._open()).put(name, content)
+        except (NatsError, TimeoutError) as error:
+            raise translate(error, f"storing content {name}") from None
+        return Claim(name, len(content), hashlib.sha256(content).hexdigest())
+
+    async def get(self, claim: Claim) -> bytes:
+        """Return the content, checked against the claim's digest."""
+        try:
+            with heeding_cancellation():
+                found = await (await self._open()).get(claim.object)
+        except NotFoundError:
+            raise InvalidEnvelope(
+                "no content is stored under this name",
+                field="claim",
+                value=ascii(claim.object),
+            ) from None
+        except (NatsError, TimeoutError) as error:
+            raise translate(error, f"reading content {claim.object}") from None
+        content = bytes(found.data or b"")
+        same = hashlib.sha256(content).hexdigest() == claim.sha256
+        if not same or len(content) != claim.size:
+            raise InvalidEnvelope(
+                "the stored content is not what the claim says",
+                field="claim",
+                value=ascii(claim.object),
+            )
+        return content
+
+    async def remove(self, claim: Claim) -> None:
+        """Forget the content; nothing happens if it is gone."""
+        try:
+            with heeding_cancellation():
+                await (await self._open()).delete(claim.object)
+        except NotFoundError:
+            return
+        except (NatsError, TimeoutError) as error:
+            raise translate(error, f"removing content {claim.object}") from None
+        # What is left is a note that there was an object of this name: one for each, for ever.
+        name = urlsafe_b64encode(claim.object.encode()).decode("ascii")
+        await self._connection.api(
+            f"STREAM.PURGE.OBJ_{subjects.CONTENT_BUCKET}",
+            {"filter": f"$O.{subjects.CONTENT_BUCKET}.M.{name}"},
+        )
+
+    async def _open(self) -> ObjectStore:
+        if self._store is None:
+            js = self._connection.client.jetstream(timeout=self._connection.timeout)
+            self._store = await js.object_store(subjects.CONTENT_BUCKET)
+        return self._store

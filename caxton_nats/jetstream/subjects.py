@@ -1,0 +1,73 @@
+"""The subject grammar, in both directions. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+
+from caxton_nats.core.dead_letter import DeadLetter, Origin
+from caxton_nats.core.identifiers import AgentId, agent_from_token, agent_token
+from caxton_nats.core.registry import Address
+
+SEND = "caxton.send"
+"""Request door: ``caxton.send.<sender>`` answers with a receipt or an error."""
+SUBMIT = "caxton.submit"
+"""Store-and-forward door: ``caxton.submit.<sender>`` lies in CAXTON_INGRESS."""
+REGISTER = "caxton.register"
+DEREGISTER = "caxton.deregister"
+MAILBOX = "caxton.mailbox"
+DLQ = "caxton.dlq"
+
+INGRESS_STREAM = "CAXTON_INGRESS"
+DLQ_STREAM = "CAXTON_DLQ"
+ADVISORIES_STREAM = "CAXTON_ADVISORIES"
+MAILBOX_STREAM = "CAXTON_MAILBOX_"
+AGENTS_BUCKET = "caxton-agents"
+CONVERSATIONS_BUCKET = "caxton-conversations"
+ATTEMPTS_BUCKET = "caxton-attempts"
+CONTENT_BUCKET = "caxton-content"
+ROUTER_CONSUMER = "router"
+
+# nats-server refuses consumer names of more than 255 bytes; longer tokens are named by digest.
+_MAX_CONSUMER = 255
+
+
+def address(agent: AgentId, shards: int) -> Address:
+    """Return where the agent's mail lies when the mailboxes are spread over ``shards`` streams."""
+    token = agent_token(agent)
+    shard = zlib.crc32(token.encode("ascii")) % shards
+    consumer = token
+    if len(token) > _MAX_CONSUMER:
+        # No token contains "=h", so a digest never meets the token of another agent.
+        consumer = "=h" + hashlib.sha256(token.encode("ascii")).hexdigest()
+    return Address(
+        stream=f"{MAILBOX_STREAM}{shard}",
+        subject=f"{MAILBOX}.{shard}.{token}",
+        consumer=consumer,
+    )
+
+
+def agent_of(subject: str, platform: str) -> AgentId:
+    """Return the agent that the last token of a subject names.
+
+    Raises:
+        InvalidEnvelope: it names none.
+    """
+    return agent_from_token(subject.rsplit(".", 1)[-1], platform)
+
+
+def dead_letter_subject(letter: DeadLetter) -> str:
+    """Return ``caxton.dlq.<reason>.<agent>.<id>``."""
+    return f"{DLQ}.{letter.reason}.{agent_token(letter.agent)}.{letter.id}"
+
+
+def parse_ack(reply: str) -> tuple[Origin, int, int]:
+    """Return (origin, number of deliveries, time stored in ns) from an ack subject.
+
+    Both forms are read: ``$JS.ACK.<stream>.<consumer>.<n>.<sseq>.<cseq>.<ns>.<pending>`` and the
+    longer one with domain and account before the stream.
+    """
+    tokens = reply.split(".")
+    at = 2 if len(tokens) == 9 else 4
+    stream, _, delivered, sequence, _, stored = tokens[at : at + 6]
+    return Origin(stream, int(sequence)), int(delivered), int(stored)

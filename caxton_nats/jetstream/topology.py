@@ -1,0 +1,344 @@
+"""The topology: streams/*.json against what a server has.
+
+The files are JetStream's own configuration, taken as they are by ``nats stream add --config``.
+They show shard 0; the other shards differ in the number only. What a deployment may choose
+(`Options`) is laid over them. Comparing is pure; `inspect`, `apply` and `discover` act.
+
+A running deployment says of itself what every client must agree on (platform name, number of
+shards): it is kept in the metadata of CAXTON_INGRESS, so a client is never configured with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from caxton_nats.core.errors import ConfigurationError, StreamMissing, TransportError
+from caxton_nats.jetstream.connection import Connection
+from caxton_nats.jetstream.subjects import INGRESS_STREAM, MAILBOX_STREAM
+
+MARK = "caxton"
+"""Metadata key of every stream that is ours; its value is the version of the topology."""
+_PLATFORM = "caxton-platform"
+_SHARDS = "caxton-shards"
+_QUEUE = "max_msgs_per_subject"
+_NANOSECONDS = 1_000_000_000
+_STREAM_KEYS = frozenset(
+    {
+        *("name", "description", "subjects", "retention", "storage", "num_replicas", "metadata"),
+        *("max_consumers", "max_msgs", "max_msgs_per_subject", "max_bytes", "max_age"),
+        *("max_msg_size", "discard", "discard_new_per_subject", "duplicate_window"),
+        *("allow_direct", "allow_rollup_hdrs", "allow_msg_ttl", "deny_delete", "deny_purge"),
+    }
+)
+_CONSUMER_KEYS = frozenset(
+    {
+        *("durable_name", "description", "filter_subject", "deliver_policy", "ack_policy"),
+        *("replay_policy", "ack_wait", "max_deliver", "max_ack_pending", "max_waiting"),
+    }
+)
+_FIXED = frozenset({"retention", "storage"})
+"""What a server cannot change of a stream that exists."""
+
+_STORE_FAILED = 10049
+_TRIES, _PAUSE = 5, 0.2
+Json = dict[str, Any]
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What a deployment may choose."""
+
+    platform: str = "caxton"
+    shards: int = 16
+    queue_size: int = 1000
+    """Messages one agent's mailbox holds at most."""
+    replicas: int = 1
+    duplicate_window: float = 120.0
+    """Seconds in which a repeated message id is recognised at publish."""
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """What a running deployment says of itself."""
+
+    platform: str
+    shards: int
+    queue_size: int
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One stream that is not as the files say."""
+
+    stream: str
+    kind: Literal["missing", "changed", "foreign"]
+    changes: dict[str, tuple[Any, Any]] = {}
+    """Key -> (what the server has, what the files say)."""
+
+
+def streams(options: Options) -> list[Json]:
+    """Return the configuration of every stream of a deployment.
+
+    CAXTON_INGRESS comes last: where it exists as we write it, all the others do.
+    """
+    found: list[Json] = []
+    for path in sorted(_folder().glob("*.stream.json")):
+        config = _load(path, _STREAM_KEYS)
+        sharded = config["name"] == f"{MAILBOX_STREAM}0"
+        found += [
+            _configured(_for_shard(config, shard), options)
+            for shard in range(options.shards if sharded else 1)
+        ]
+    return sorted(found, key=lambda config: bool(config["name"] == INGRESS_STREAM))
+
+
+def consumer(name: str) -> Json:
+    """Return the configuration in ``streams/<name>.consumer.json``."""
+    return _load(_folder() / f"{name}.consumer.json", _CONSUMER_KEYS)
+
+
+def compare(wanted: Json, actual: Json | None) -> Difference | None:
+    """Return how a stream differs from its file; only keys that the file has are compared."""
+    name = wanted["name"]
+    if actual is None:
+        return Difference(name, "missing")
+    if MARK not in (actual.get("metadata") or {}):
+        return Difference(name, "foreign")
+    changes: dict[str, tuple[Any, Any]] = {}
+    for key, value in wanted.items():
+        found = actual.get(key)
+        if key == "metadata":
+            found = {k: v for k, v in (found or {}).items() if not k.startswith("_nats")}
+        if found != value and (found or value):
+            changes[key] = (found, value)
+    return Difference(name, "changed", changes) if changes else None
+
+
+async def inspect(connection: Connection, options: Options) -> list[Difference]:
+    """Return every difference between the files and the server."""
+    wanted = streams(options)
+    actual = await asyncio.gather(*(_actual(connection, config["name"]) for config in wanted))
+    found = (compare(config, was) for config, was in zip(wanted, actual, strict=True))
+    return [difference for difference in found if difference is not None]
+
+
+async def apply(connection: Connection, options: Options) -> list[Difference]:
+    """Make the server as the files say, and return what was different.
+
+    Nothing is deleted. Everything is checked before the first change.
+
+    Raises:
+        ConfigurationError: a stream of one of our names is not ours, a change is one that a server
+            cannot make, the platform or the number of shards is not that of the deployment, or a
+            mailbox holds more than it may from now on.
+    """
+    differences = await inspect(connection, options)
+    for difference in differences:
+        _check_possible(difference)
+    await _check_agreed(connection, options)
+    lowered = {one.stream for one in differences if _lowers_queue(one)}
+    for stream in sorted(lowered):
+        await _check_room(connection, stream, options.queue_size)
+    by_name = {config["name"]: config for config in streams(options)}
+    for difference in differences:
+        config = by_name[difference.stream]
+        if difference.stream in lowered:
+            await _lower_queue(connection, config, difference)
+        else:
+            verb = "CREATE" if difference.kind == "missing" else "UPDATE"
+            await _change(connection, verb, config)
+    return differences
+
+
+async def discover(connection: Connection) -> Deployment | None:
+    """Return what the deployment on this server says of itself; None if there is none.
+
+    Raises:
+        ConfigurationError: the stream CAXTON_INGRESS is not ours.
+    """
+    config = await _actual(connection, INGRESS_STREAM)
+    if config is None:
+        return None
+    metadata = config.get("metadata") or {}
+    if MARK not in metadata:
+        raise _foreign(INGRESS_STREAM)
+    mailbox = await _actual(connection, f"{MAILBOX_STREAM}0")
+    if mailbox is None or _SHARDS not in metadata:
+        # Interrupted, or added by hand: applying the topology completes it.
+        return None
+    return Deployment(
+        platform=metadata.get(_PLATFORM, Options().platform),
+        shards=int(metadata.get(_SHARDS, Options().shards)),
+        queue_size=int(mailbox[_QUEUE]),
+    )
+
+
+async def ensure_consumer(connection: Connection, stream: str, config: Json) -> None:
+    """Create the durable consumer, or bring it to this configuration."""
+    subject = f"CONSUMER.CREATE.{stream}.{config['durable_name']}"
+    if "filter_subject" in config:
+        subject += f".{config['filter_subject']}"
+    await connection.api(subject, {"stream_name": stream, "config": config, "action": ""})
+
+
+def _folder() -> Path:
+    """Return streams/: beside the package in a checkout, inside it in the wheel."""
+    packaged = Path(str(files("caxton_nats"))) / "_streams"
+    return packaged if packaged.is_dir() else packaged.parents[1] / "streams"
+
+
+def _load(path: Path, known: frozenset[str]) -> Json:
+    try:
+        config: Json = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
+        raise ConfigurationError(f"cannot be read: {error}", field=path.name) from None
+    unknown = sorted(config.keys() - known)
+    if unknown:
+        raise ConfigurationError(f"unknown keys: {', '.join(unknown)}", field=path.name)
+    return config
+
+
+def _for_shard(config: Json, shard: int) -> Json:
+    text = msgspec.json.encode(config).decode()
+    text = text.replace(f"{MAILBOX_STREAM}0", f"{MAILBOX_STREAM}{shard}")
+    numbered: Json = msgspec.json.decode(
+        text.replace("caxton.mailbox.0.", f"caxton.mailbox.{shard}.")
+    )
+    return numbered
+
+
+def _configured(config: Json, options: Options) -> Json:
+    config = {**config, "num_replicas": options.replicas}
+    name = config["name"]
+    if name.startswith(MAILBOX_STREAM):
+        config[_QUEUE] = options.queue_size
+        config["duplicate_window"] = int(options.duplicate_window * _NANOSECONDS)
+    if name == INGRESS_STREAM:
+        own = {_PLATFORM: options.platform, _SHARDS: str(options.shards)}
+        config["metadata"] = {**config["metadata"], **own}
+    config["subjects"] = [
+        subject.replace(f"{MAILBOX_STREAM}0", f"{MAILBOX_STREAM}{shard}")
+        for subject in config["subjects"]
+        for shard in range(options.shards if f"{MAILBOX_STREAM}0" in subject else 1)
+    ]
+    return config
+
+
+async def _actual(connection: Connection, name: str) -> Json | None:
+    try:
+        answer = await connection.api(f"STREAM.INFO.{name}")
+    except StreamMissing:
+        return None
+    config: Json = answer["config"]
+    return config
+
+
+async def _change(connection: Connection, verb: str, config: Json) -> None:
+    try:
+        await _ask_again(connection, f"STREAM.{verb}.{config['name']}", config)
+    except ConfigurationError as error:
+        raise ConfigurationError(error.reason, field=config["name"], hint=_HINT) from None
+    except Exception as error:
+        if "overlap" not in str(error):
+            raise
+        raise ConfigurationError(
+            f"another stream has subjects of {config['name']}: {', '.join(config['subjects'])}",
+            field=config["name"],
+            hint="find it with `nats stream ls --subjects`, and use another server or account",
+        ) from None
+
+
+async def _ask_again(connection: Connection, subject: str, config: Json) -> None:
+    """Ask until the server can: it clears a deleted stream's store away behind its own answer."""
+    for tried in range(1, _TRIES + 1):
+        try:
+            await connection.api(subject, config)
+        except TransportError as error:
+            if error.value != _STORE_FAILED or tried == _TRIES:
+                raise
+            await asyncio.sleep(_PAUSE * tried)
+        else:
+            return
+
+
+def _check_possible(difference: Difference) -> None:
+    if difference.kind == "foreign":
+        raise _foreign(difference.stream)
+    fixed = _FIXED & difference.changes.keys()
+    if fixed:
+        key = min(fixed)
+        had, wanted = difference.changes[key]
+        raise ConfigurationError(
+            f"{key} is {had} and should be {wanted}; a server cannot change it",
+            field=difference.stream,
+            hint="remove the stream with `nats stream rm` once it is empty, then apply again",
+        )
+
+
+async def _check_agreed(connection: Connection, options: Options) -> None:
+    deployment = await discover(connection)
+    if deployment is None:
+        return
+    if deployment.shards != options.shards:
+        raise ConfigurationError(
+            "this deployment has another number of shards; mail would be looked for elsewhere",
+            field="shards",
+            limit=deployment.shards,
+            value=options.shards,
+            hint="keep the number, or start on an empty server",
+        )
+    if deployment.platform != options.platform:
+        raise ConfigurationError(
+            "this deployment has another name, and its agents and their mail carry it",
+            field="platform",
+            limit=deployment.platform,
+            value=options.platform,
+            hint="keep the name, or start on an empty server",
+        )
+
+
+def _lowers_queue(difference: Difference) -> bool:
+    had, wanted = difference.changes.get(_QUEUE, (0, 0))
+    mailbox = difference.stream.startswith(MAILBOX_STREAM)
+    return mailbox and wanted > 0 and (had <= 0 or wanted < had)
+
+
+async def _lower_queue(connection: Connection, config: Json, difference: Difference) -> None:
+    """Lower the bound while nothing comes in: the server drops the oldest of what is above it."""
+    had, wanted = difference.changes[_QUEUE]
+    before = {**config, _QUEUE: had}
+    await _change(connection, "UPDATE", {**before, "max_msgs": 1})
+    try:
+        await _check_room(connection, difference.stream, wanted)
+    except BaseException:
+        await _change(connection, "UPDATE", before)
+        raise
+    await _change(connection, "UPDATE", config)
+
+
+async def _check_room(connection: Connection, stream: str, size: int) -> None:
+    info = await connection.api(f"STREAM.INFO.{stream}", {"subjects_filter": ">"})
+    held: dict[str, int] = info["state"].get("subjects") or {}
+    fullest = max(held, key=held.__getitem__, default="")
+    if fullest and held[fullest] > size:
+        raise ConfigurationError(
+            f"the mailbox {fullest} holds {held[fullest]} messages, and the server would drop"
+            " what is above the bound",
+            field="queue_size",
+            limit=held[fullest],
+            value=size,
+            hint="let the agent work it off, or choose a larger bound",
+        )
+
+
+def _foreign(stream: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"a stream {stream} exists that caxton did not make (no {MARK!r} in its metadata)",
+        field=stream,
+        hint="use another server or account, or remove it with `nats stream rm`",
+    )
+
+
+_HINT = "see `caxton topology diff`"

@@ -1,0 +1,130 @@
+"""`MemoryBroker`: one pretended JetStream, with the ports onto it as attributes.
+
+It behaves as JetStream does where the ports can see it: sequences and duplicate suppression per
+stream, an exact bound per mailbox, redelivery by ack wait, compare-and-set by revision. It knows
+no time but the `Clock` it is given, and it forgets everything with the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import msgspec
+
+from caxton_nats.core.dead_letter import Origin
+from caxton_nats.core.errors import CaxtonError
+from caxton_nats.core.identifiers import AgentId, agent_token
+from caxton_nats.memory.mail import (
+    STREAM,
+    SUBJECT,
+    MemoryInbox,
+    MemoryMailboxes,
+    MemoryPublisher,
+    turn,
+)
+from caxton_nats.memory.stores import (
+    MemoryAttempts,
+    MemoryContentStore,
+    MemoryConversationStore,
+    MemoryDeadLetters,
+    MemoryRegistryStore,
+)
+from caxton_nats.memory.work_queue import Exhausted, Message, Rules, Stream
+from caxton_nats.ports import (
+    Attempts,
+    Clock,
+    ContentStore,
+    ConversationStore,
+    DeadLetters,
+    Ids,
+    Inbox,
+    Mailboxes,
+    Ports,
+    Publisher,
+    RegistryStore,
+    Stored,
+)
+
+INGRESS = "CAXTON_INGRESS"
+INGRESS_SIZE = 10_000
+"""Messages that wait for a router at most."""
+
+
+class MemoryBroker:
+    """The state that all clients of one broker share, and the ports onto it."""
+
+    publisher: Publisher
+    mailboxes: Mailboxes
+    ingress: Inbox
+    dead_letters: DeadLetters
+    registry_store: RegistryStore
+    conversations: ConversationStore
+    contents: ContentStore
+    attempts: Attempts
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        shards: int = 16,
+        queue_size: int = 1000,
+        ack_wait: timedelta = timedelta(seconds=30),
+        max_deliver: int = 20,
+        duplicate_window: timedelta = timedelta(minutes=2),
+    ) -> None:
+        self.exhausted: list[Exhausted] = []
+        """Messages that reached ``max_deliver``, in the order in which a reader met them."""
+        rules = Rules(queue_size, duplicate_window, ack_wait, max_deliver)
+        streams = {
+            f"{SUBJECT}.{shard}": Stream(f"{STREAM}_{shard}", rules, self.exhausted)
+            for shard in range(shards)
+        }
+        self._clock = clock
+        self._ingress = Stream(
+            INGRESS, msgspec.structs.replace(rules, queue_size=INGRESS_SIZE), self.exhausted
+        )
+        self.publisher = MemoryPublisher(streams, clock)
+        self.mailboxes = MemoryMailboxes(streams, clock)
+        self.ingress = MemoryInbox(self._ingress.queue("router"), clock)
+        self.dead_letters = MemoryDeadLetters()
+        self.registry_store = MemoryRegistryStore()
+        self.conversations = MemoryConversationStore()
+        self.contents = MemoryContentStore()
+        self.attempts = MemoryAttempts()
+
+    def ports(self, ids: Ids) -> Ports:
+        """Return what an engine needs, all of it here."""
+        return Ports(
+            publisher=self.publisher,
+            mailboxes=self.mailboxes,
+            dead_letters=self.dead_letters,
+            registry_store=self.registry_store,
+            conversations=self.conversations,
+            contents=self.contents,
+            attempts=self.attempts,
+            clock=self._clock,
+            ids=ids,
+        )
+
+    async def submit(
+        self, sender: AgentId, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> Stored:
+        """Store bytes for the router, as ``nats pub caxton.submit.<sender>`` does.
+
+        Raises:
+            QueueFull: ``INGRESS_SIZE`` messages wait already.
+        """
+        await turn()
+        message = Message(
+            origin=Origin(INGRESS, 0),
+            agent=sender,
+            subject=f"caxton.submit.{agent_token(sender)}",
+            body=bytes(body),
+            headers=dict(headers or {}),
+            stored_at=self._clock.now(),
+        )
+        stored = self._ingress.store("router", message, "")
+        if isinstance(stored, CaxtonError):
+            raise stored
+        return stored

@@ -1,0 +1,192 @@
+"""Publisher, mailboxes and inboxes over the work queues of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import assert_never
+
+from caxton_nats.core.dead_letter import Origin
+from caxton_nats.core.disposition import Ack, Disposition, Nak, Term
+from caxton_nats.core.errors import CaxtonError, StreamMissing
+from caxton_nats.core.identifiers import AgentId, agent_token
+from caxton_nats.core.registry import Address
+from caxton_nats.memory.work_queue import Message, Stream, WorkQueue
+from caxton_nats.ports import Clock, Delivery, Inbox, Letter, MailboxStatus, Stored
+
+SUBJECT = "caxton.mailbox"
+STREAM = "CAXTON_MAILBOX"
+
+
+async def turn() -> None:
+    """Let others run first, as every round trip to a server does; else nobody would ever race."""
+    await asyncio.sleep(0)
+
+
+class MemoryPublisher:
+    """`Publisher` onto the mailbox streams."""
+
+    def __init__(self, streams: Mapping[str, Stream], clock: Clock) -> None:
+        self._streams = streams
+        self._clock = clock
+
+    async def publish(self, letters: Sequence[Letter]) -> list[Stored | CaxtonError]:
+        """Store the letters."""
+        await turn()
+        return [self._store(letter) for letter in letters]
+
+    def _store(self, letter: Letter) -> Stored | CaxtonError:
+        # The server goes by the subject alone; the rest of the address is for readers.
+        prefix, _, consumer = letter.address.subject.rpartition(".")
+        stream = self._streams.get(prefix)
+        if stream is None or not consumer:
+            return StreamMissing(
+                "no stream takes messages of this subject",
+                field="address",
+                value=letter.address.subject,
+            )
+        message = Message(
+            origin=Origin(stream.name, 0),
+            agent=letter.receiver,
+            subject=letter.address.subject,
+            body=bytes(letter.body),
+            headers=dict(letter.headers),
+            stored_at=self._clock.now(),
+        )
+        return stream.store(consumer, message, letter.message_key)
+
+
+class MemoryInbox:
+    """`Inbox` of one reader; the readers of one queue share its deliveries."""
+
+    def __init__(self, queue: WorkQueue, clock: Clock) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._closed = False
+        self._removals = queue.removals
+
+    async def fetch(self, limit: int, wait: timedelta) -> list[Delivery]:
+        """Return what is due as soon as something is, or [] after ``wait`` or ``close``.
+
+        Raises:
+            StreamMissing: the mailbox was removed after this inbox was opened.
+        """
+        await turn()
+        end = self._clock.now() + wait
+        while not self._closed:
+            if self._removals != self._queue.removals:
+                raise StreamMissing("the consumer of this inbox is gone", hint="open it again")
+            now = self._clock.now()
+            taken = self._queue.take(limit, now)
+            if taken or now >= end:
+                return taken
+            timer = asyncio.ensure_future(self._clock.sleep(self._queue.next_due(end) - now))
+            try:
+                await self._queue.changed(timer)
+            finally:
+                timer.cancel()
+        return []
+
+    async def settle(self, settled: Sequence[tuple[Delivery, Disposition]]) -> None:
+        """Ack, or give back with a delay."""
+        await turn()
+        for delivery, disposition in settled:
+            sequence = delivery.origin.sequence
+            match disposition:
+                case Ack() | Term():
+                    self._queue.remove(sequence)
+                case Nak(delay):
+                    self._queue.give_back(sequence, self._clock.now(), delay)
+                case _:
+                    assert_never(disposition)
+
+    async def keep(self, deliveries: Sequence[Delivery]) -> None:
+        """Start the ack wait of these afresh."""
+        await turn()
+        for delivery in deliveries:
+            self._queue.keep(delivery.origin.sequence, self._clock.now())
+
+    async def close(self) -> list[Delivery]:
+        """Take no further deliveries; a waiting `fetch` returns []. Nothing came unfetched."""
+        self._closed = True
+        self._queue.wake()
+        await turn()
+        return []
+
+
+class MemoryMailboxes:
+    """`Mailboxes` over the mailbox streams."""
+
+    def __init__(self, streams: Mapping[str, Stream], clock: Clock) -> None:
+        self._streams = streams
+        self._by_name = {stream.name: stream for stream in streams.values()}
+        self._clock = clock
+
+    def address(self, agent: AgentId) -> Address:
+        """Return where the agent's mail lies."""
+        consumer = agent_token(agent)
+        shard = zlib.crc32(consumer.encode()) % len(self._streams)
+        return Address(f"{STREAM}_{shard}", f"{SUBJECT}.{shard}.{consumer}", consumer)
+
+    async def ensure(self, agent: AgentId) -> Address:
+        """Return the address; a queue of this process needs no making."""
+        await turn()
+        return self.address(agent)
+
+    async def open(self, agent: AgentId) -> Inbox:
+        """Return a reader of the agent's mailbox."""
+        await turn()
+        return MemoryInbox(self._queue(agent), self._clock)
+
+    async def status(self, agent: AgentId) -> MailboxStatus:
+        """Return what the mailbox holds."""
+        await turn()
+        queue = self._queue(agent)
+        return MailboxStatus(
+            pending=len(queue.messages), in_flight=queue.in_flight, attended=queue.attended
+        )
+
+    async def pending(self) -> dict[AgentId, int]:
+        """Return the number of stored messages per agent that has any."""
+        await turn()
+        queues = (queue for stream in self._streams.values() for queue in stream.queues.values())
+        return {
+            next(iter(queue.messages.values())).agent: len(queue.messages)
+            for queue in queues
+            if queue.messages
+        }
+
+    async def remove(self, agent: AgentId) -> None:
+        """Forget which messages were delivered, and how often. They stay."""
+        await turn()
+        self._queue(agent).remove_consumer()
+
+    async def get(self, origin: Origin) -> Delivery | None:
+        """Return the stored message (its attempt is 0: this is no delivery)."""
+        await turn()
+        queue = self._find(origin)
+        return queue.messages[origin.sequence].delivery(0) if queue else None
+
+    async def discard(self, origin: Origin) -> bool:
+        """Settle the stored message from outside."""
+        await turn()
+        queue = self._find(origin)
+        if queue is None:
+            return False
+        queue.remove(origin.sequence)
+        return True
+
+    async def stored(self) -> int:
+        """Return how many messages all mailboxes ever stored."""
+        await turn()
+        return sum(stream.last_sequence for stream in self._streams.values())
+
+    def _queue(self, agent: AgentId) -> WorkQueue:
+        address = self.address(agent)
+        return self._by_name[address.stream].queue(address.consumer)
+
+    def _find(self, origin: Origin) -> WorkQueue | None:
+        stream = self._by_name.get(origin.stream)
+        return stream.find(origin.sequence) if stream else None

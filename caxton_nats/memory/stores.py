@@ -1,0 +1,200 @@
+"""Dead letters, records under compare-and-set, and large content, in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+from hashlib import sha256
+from itertools import islice
+from typing import Generic, TypeVar
+
+from caxton_nats.core import dead_letter
+from caxton_nats.core.conversation import Conversation
+from caxton_nats.core.dead_letter import DeadLetter, Origin
+from caxton_nats.core.envelope import Claim
+from caxton_nats.core.errors import InvalidEnvelope, RevisionConflict
+from caxton_nats.core.identifiers import AgentId, ConversationId
+from caxton_nats.core.registry import Registration, Registry
+from caxton_nats.memory.mail import turn
+
+_Key = TypeVar("_Key", bound=Hashable)
+_Value = TypeVar("_Value")
+
+
+class MemoryDeadLetters:
+    """`DeadLetters`, encoded as they would lie in the stream."""
+
+    def __init__(self, max_letters: int = 100_000) -> None:
+        self._max_letters = max_letters
+        self._letters: dict[str, bytes] = {}
+
+    async def write(self, letter: DeadLetter) -> bool:
+        """Store the letter; when there are too many, the oldest goes."""
+        await turn()
+        if letter.id in self._letters:
+            return False
+        self._letters[letter.id] = dead_letter.encode(letter)
+        if len(self._letters) > self._max_letters:
+            del self._letters[next(iter(self._letters))]
+        return True
+
+    async def get(self, letter_id: str) -> DeadLetter | None:
+        """Return the letter, or None."""
+        await turn()
+        data = self._letters.get(letter_id)
+        return dead_letter.decode(data) if data is not None else None
+
+    async def remove(self, letter_id: str) -> bool:
+        """Remove the letter; False if there was none."""
+        await turn()
+        return self._letters.pop(letter_id, None) is not None
+
+    async def count(self) -> dict[tuple[AgentId, str], int]:
+        """Return how many letters there are per (agent, reason)."""
+        await turn()
+        letters = map(dead_letter.decode, self._letters.values())
+        return dict(Counter((letter.agent, str(letter.reason)) for letter in letters))
+
+    async def list(self, *, limit: int = 100, agent: AgentId | None = None) -> list[DeadLetter]:
+        """Return the newest letters first."""
+        await turn()
+        newest = map(dead_letter.decode, reversed(self._letters.values()))
+        return list(islice((one for one in newest if agent in (None, one.agent)), limit))
+
+
+class _Bucket(Generic[_Key, _Value]):
+    """Records that change by compare-and-set; revisions count all writes of the bucket."""
+
+    def __init__(self, what: str) -> None:
+        self.records: dict[_Key, tuple[_Value, int]] = {}
+        self._what = what
+        self._last = 0
+
+    def save(self, key: _Key, record: _Value, revision: int | None) -> int:
+        stored = self.records[key][1] if key in self.records else None
+        if stored != revision:
+            raise RevisionConflict(
+                f"somebody else wrote the {self._what} first",
+                field="revision",
+                limit=stored,
+                value=revision,
+                hint="read it again and decide again",
+            )
+        self._last += 1
+        self.records[key] = (record, self._last)
+        return self._last
+
+    def remove(self, key: _Key) -> bool:
+        self._last += 1
+        return self.records.pop(key, None) is not None
+
+
+class MemoryRegistryStore:
+    """`RegistryStore` whose followers see a change at once."""
+
+    def __init__(self) -> None:
+        self._bucket: _Bucket[AgentId, Registration] = _Bucket("registration")
+        self._followers: list[Registry] = []
+
+    async def save(self, registration: Registration, *, revision: int | None) -> int:
+        """Write the registration if the stored revision is still this."""
+        await turn()
+        saved = self._bucket.save(registration.agent, registration, revision)
+        for registry in self._followers:
+            registry.put(registration)
+        return saved
+
+    async def load(self, agent: AgentId) -> tuple[Registration, int] | None:
+        """Return the registration and its revision."""
+        await turn()
+        return self._bucket.records.get(agent)
+
+    async def remove(self, agent: AgentId) -> bool:
+        """Remove the registration; False if there was none."""
+        await turn()
+        for registry in self._followers:
+            registry.remove(agent)
+        return self._bucket.remove(agent)
+
+    async def follow(self, registry: Registry) -> None:
+        """Keep the registry equal to the store from now on."""
+        await turn()
+        registry.replace(registration for registration, _ in self._bucket.records.values())
+        self._followers.append(registry)
+
+
+class MemoryConversationStore:
+    """`ConversationStore` in a dict."""
+
+    def __init__(self) -> None:
+        self._bucket: _Bucket[ConversationId, Conversation] = _Bucket("conversation")
+
+    async def load(self, conversation_id: ConversationId) -> tuple[Conversation, int] | None:
+        """Return the record and its revision."""
+        await turn()
+        return self._bucket.records.get(conversation_id)
+
+    async def save(self, record: Conversation, *, revision: int | None) -> int:
+        """Write the record if the stored revision is still this."""
+        await turn()
+        return self._bucket.save(record.conversation_id, record, revision)
+
+    async def count(self) -> int:
+        """Return how many records there are."""
+        await turn()
+        return len(self._bucket.records)
+
+    async def list(self, *, limit: int = 100) -> list[Conversation]:
+        """Return the records with the latest activity first."""
+        await turn()
+        records = (record for record, _ in self._bucket.records.values())
+        return sorted(records, key=lambda record: record.last_activity, reverse=True)[:limit]
+
+
+class MemoryAttempts:
+    """See `ports.Attempts`."""
+
+    def __init__(self) -> None:
+        self._attempts: dict[Origin, int] = {}
+
+    async def recorded(self, origin: Origin) -> int:
+        """Return the attempts on record; 0 if there is no record."""
+        return self._attempts.get(origin, 0)
+
+    async def record(self, origin: Origin, attempts: int) -> None:
+        """Put this number on record."""
+        self._attempts[origin] = attempts
+
+
+class MemoryContentStore:
+    """`ContentStore` in a dict."""
+
+    def __init__(self) -> None:
+        self._contents: dict[str, bytes] = {}
+
+    async def put(self, name: str, content: bytes) -> Claim:
+        """Store the content under the name."""
+        await turn()
+        self._contents[name] = bytes(content)
+        return Claim(object=name, size=len(content), sha256=sha256(content).hexdigest())
+
+    async def get(self, claim: Claim) -> bytes:
+        """Return the content if it is there and unchanged."""
+        await turn()
+        content = self._contents.get(claim.object)
+        if content is None:
+            raise InvalidEnvelope(
+                "no content is stored under this name", field="claim", value=ascii(claim.object)
+            )
+        if (len(content), sha256(content).hexdigest()) != (claim.size, claim.sha256):
+            raise InvalidEnvelope(
+                "the stored content is not what the claim says",
+                field="claim",
+                value=ascii(claim.object),
+            )
+        return content
+
+    async def remove(self, claim: Claim) -> None:
+        """Forget the content."""
+        await turn()
+        self._contents.pop(claim.object, None)

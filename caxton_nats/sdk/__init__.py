@@ -1,0 +1,1 @@
+"""What agent authors use: `Agent` and the context that its handlers get."""

@@ -1,0 +1,250 @@
+"""`Agent`: a name, capabilities, and a handler for each kind of message.
+
+    bob = Agent("bob", capabilities=["shout"])
+
+    @bob.on("request")
+    async def shout(ctx):
+        await ctx.inform(ctx.content.upper())
+
+An agent does nothing until it is started on a platform (`start`, or ``caxton_nats.run``). Its
+handlers run at least once per message and in order per conversation; returning settles the
+message, raising has it delivered again, by the retry policy, until it becomes a dead letter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import msgspec
+
+from caxton_nats.core import codec
+from caxton_nats.core.envelope import NO_CONTENT, Envelope, value_content
+from caxton_nats.core.errors import (
+    AgentAlreadyRegistered,
+    AgentNotResponding,
+    CaxtonError,
+    InvalidEnvelope,
+    NotConnected,
+)
+from caxton_nats.core.identifiers import AgentId, ConversationId
+from caxton_nats.core.performatives import Performative
+from caxton_nats.core.registry import Registration
+from caxton_nats.engine.mailbox import Mailbox
+from caxton_nats.engine.platform import Platform
+from caxton_nats.ports import Receipt, Submission
+from caxton_nats.sdk.context import Context
+from caxton_nats.sdk.dialogue import Dialogue, Handle
+from caxton_nats.telemetry import current_trace
+
+H = TypeVar("H", bound=Handle)
+
+
+class Agent:
+    """One agent of a platform (FIPA AID, seed LocalAgent).
+
+    Args:
+        name: ``local`` or ``local@platform``.
+        capabilities: what others may look for with `find`; 1..100 characters each.
+    """
+
+    def __init__(self, name: str, *, capabilities: Sequence[str] = ()) -> None:
+        self.name = name
+        self.capabilities = tuple(capabilities)
+        self._dialogue = Dialogue(lambda envelope, attempt: Context(self, envelope, attempt))
+        self._platform: Platform | None = None
+        self._mailbox: Mailbox | None = None
+
+    # Handlers
+
+    def on(self, act: str, *, protocol: str = "", content: Any = None) -> Callable[[H], H]:
+        """Have the decorated coroutine function handle messages of a performative.
+
+        Args:
+            act: a performative in any usual spelling, or ``"*"`` for all without a handler.
+            protocol: only messages of this interaction protocol; they go before the general ones.
+            content: a pydantic model, msgspec struct or other type. The content is handed over as
+                the handler's second argument; if it does not fit, the sender gets not-understood.
+        """
+
+        def register(call: H) -> H:
+            self._dialogue.add(act, call, protocol=protocol, content=content)
+            return call
+
+        return register
+
+    # Life
+
+    @property
+    def id(self) -> AgentId:
+        """The full identifier; known once the agent is started."""
+        return self._on_platform().agent_id(self.name)
+
+    async def start(self, platform: Platform) -> Registration:
+        """Register, open the mailbox and begin to take mail.
+
+        Raises:
+            AgentAlreadyRegistered: another process is this agent now, or this object is.
+        """
+        agent = platform.agent_id(self.name)
+        if self._mailbox is not None:
+            raise AgentAlreadyRegistered(f"{agent} is started already", field="agent", value=agent)
+        registration = await platform.registrar.register(
+            agent, capabilities=self.capabilities, node=f"{socket.gethostname()}/{os.getpid()}"
+        )
+        self._platform = platform
+        self._mailbox = platform.mailbox(agent, self._dialogue)
+        self._mailbox.start()
+        try:
+            await self._mailbox.attended.wait()
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
+        return registration
+
+    async def stop(self) -> None:
+        """Let running handlers finish, give unfinished mail back; the agent stays registered."""
+        if self._mailbox is not None:
+            await self._mailbox.drain()
+            self._mailbox = None
+        self._dialogue.abandon(
+            NotConnected(f"the agent {self.name} was stopped before the answer came")
+        )
+
+    async def leave(self) -> None:
+        """Stop, and remove the registration: nobody can send to the agent any more."""
+        platform, agent = self._on_platform(), self.id
+        await self.stop()
+        await platform.registrar.deregister(agent)
+
+    # Sending
+
+    async def send(
+        self,
+        act: str,
+        to: str | Sequence[str],
+        content: Any = None,
+        **fields: Any,
+    ) -> Receipt:
+        """Send a message and return its receipt once it is durable in every mailbox it reached.
+
+        Args:
+            act: the performative.
+            to: one name or several.
+            content: bytes, or a value with a JSON form (pydantic models and msgspec structs too).
+            fields: other parameters of `Envelope` by name: ``conversation_id``, ``protocol``,
+                ``reply_with``, ``in_reply_to``, ``reply_by``, ``priority``, ``max_retries``,
+                ``message_id`` (to send again what may have been sent already), ...
+
+        Raises:
+            CaxtonError: no receiver got it: AgentNotFound, QueueFull, InvalidEnvelope,
+                MessageTooLarge, or a TransportError after which sending again with the same
+                ``message_id`` is safe.
+        """
+        (result,) = await self.send_many([self.message(act, to, content, **fields)])
+        if isinstance(result, CaxtonError):
+            raise result
+        return result
+
+    async def send_many(self, messages: Sequence[Envelope]) -> list[Receipt | CaxtonError]:
+        """Send messages as one batch; one receipt or error each, in order."""
+        sender = self.id
+        return await self._on_platform().door.send(
+            [Submission(sender=sender, envelope=message) for message in messages]
+        )
+
+    def message(
+        self, act: str, to: str | Sequence[str], content: Any = None, **fields: Any
+    ) -> Envelope:
+        """Return the message that `send` would send.
+
+        Raises:
+            InvalidEnvelope: an unknown field, one of the wrong type, or content without a JSON
+                form.
+        """
+        raw, encoding = _content(content)
+        receivers = (to,) if isinstance(to, str) else tuple(to)
+        given = {name: value for name, value in fields.items() if value is not None}
+        taken = given.keys() & {"performative", "receiver", "content"}
+        if taken:
+            raise InvalidEnvelope("is an argument of its own", field=min(taken))
+        known = {"encoding": encoding, **current_trace(), **given}
+        known.setdefault("message_id", self._on_platform().ports.ids.new_id())
+        return codec.build({"performative": act, "receiver": receivers, "content": raw, **known})
+
+    async def request(
+        self,
+        to: str,
+        content: Any = None,
+        *,
+        timeout: float = 30.0,  # noqa: ASYNC109 - the word users expect
+        act: str = Performative.REQUEST,
+        **fields: Any,
+    ) -> Context:
+        """Send a request and return the answer that ends it: inform, failure, refuse, ...
+
+        ``agree`` is not the end; it goes to its handler if there is one. An answer that comes
+        after the time-out goes to its handler like any message.
+
+        Args:
+            to: who is asked.
+            content: as for `send`.
+            timeout: seconds to wait for the answer.
+            act: another performative that expects an answer, ``query-ref`` for example.
+            fields: as for `send`.
+
+        Raises:
+            AgentNotResponding: no answer in time.
+            NotConnected: the agent is stopped, so that no answer can reach it.
+            CaxtonError: as for `send`.
+        """
+        platform = self._on_platform()
+        if self._mailbox is None:
+            raise NotConnected(f"the agent {self.name} is stopped", hint="start it again")
+        token = fields.pop("reply_with", None) or platform.ports.ids.new_id()
+        fields.setdefault("conversation_id", ConversationId(platform.ports.ids.new_id()))
+        fields.setdefault("protocol", "fipa-request")
+        try:
+            with self._dialogue.waiting_for(token) as answer:
+                await self.send(act, to, content, reply_with=token, **fields)
+                async with asyncio.timeout(timeout):
+                    return await answer
+        except TimeoutError:
+            raise AgentNotResponding(
+                f"{to} did not answer the {act} within {timeout} s",
+                field="receiver",
+                limit=f"{timeout} s",
+                value=to,
+                hint="the request is in its mailbox; a late answer goes to this agent's handlers",
+            ) from None
+
+    def find(self, capability: str) -> list[AgentId]:
+        """Return the agents that offer a capability, by name; this agent is left out."""
+        platform = self._on_platform()
+        offers = platform.registry.find_by_capability(capability)
+        return [offer.agent for offer in offers if offer.agent != self.id]
+
+    def deadline(self, seconds: float) -> datetime:
+        """Return the moment ``seconds`` from now, for ``reply_by``."""
+        return self._on_platform().ports.clock.now() + timedelta(seconds=seconds)
+
+    def _on_platform(self) -> Platform:
+        if self._platform is None:
+            raise NotConnected(
+                f"the agent {self.name} is not started",
+                hint="await agent.start(platform), or caxton_nats.run(agent)",
+            )
+        return self._platform
+
+
+def _content(value: Any) -> tuple[msgspec.Raw, str]:
+    if value is None:
+        return NO_CONTENT, ""
+    dump = getattr(value, "model_dump_json", None)
+    if dump is not None:
+        return msgspec.Raw(dump().encode()), ""
+    return value_content(value)

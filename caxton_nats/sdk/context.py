@@ -1,0 +1,160 @@
+"""What a handler gets: the message, its content as a typed value, and the answers to it.
+
+Each answering method fills in receiver, in-reply-to, conversation, protocol, ontology, language
+and trace context, as FIPA wants an answer to be addressed. An answer's message id is derived from
+the message it answers, so a handler that runs twice sends the same answers, not more of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from caxton_nats.core.envelope import Envelope, content_bytes, content_value
+from caxton_nats.core.errors import InvalidEnvelope
+from caxton_nats.core.identifiers import AgentId, ConversationId
+from caxton_nats.core.performatives import Performative
+from caxton_nats.ports import Receipt
+from caxton_nats.telemetry import answering_trace
+
+T = TypeVar("T")
+
+
+class Answering(Protocol):
+    """The agent, as far as its context needs it."""
+
+    @property
+    def id(self) -> AgentId:
+        """The agent's full identifier."""
+
+    async def send(
+        self, act: str, to: str | Sequence[str], content: Any = None, **fields: Any
+    ) -> Receipt:
+        """Send a message as the agent."""
+
+
+class Context:
+    """One delivery in the hands of its handler."""
+
+    def __init__(self, agent: Answering, envelope: Envelope, attempt: int) -> None:
+        self.agent = agent
+        self.envelope = envelope
+        self.attempt = attempt
+        """1 the first time; more when earlier attempts failed."""
+        self._answers = 0
+
+    @property
+    def sender(self) -> AgentId:
+        """Who sent the message."""
+        return self.envelope.sender
+
+    @property
+    def performative(self) -> str:
+        """What the message does, in FIPA's spelling."""
+        return self.envelope.performative
+
+    @property
+    def conversation_id(self) -> ConversationId:
+        """The conversation; empty if the message belongs to none."""
+        return self.envelope.conversation_id
+
+    @property
+    def content(self) -> Any:
+        """The content as a Python value: bytes, a JSON value, or None."""
+        return content_value(self.envelope)
+
+    def content_as(self, model: type[T]) -> T:
+        """Return the content as a pydantic model, a msgspec struct, or any type msgspec knows.
+
+        Raises:
+            InvalidEnvelope: the content does not fit.
+        """
+        return read_content(self.envelope, model)
+
+    async def agree(self, content: Any = None, **more: Any) -> Receipt:
+        """Promise to do what was requested; ``inform`` or ``failure`` must follow."""
+        return await self.answer(Performative.AGREE, content, **more)
+
+    async def refuse(self, content: Any = None, **more: Any) -> Receipt:
+        """Decline, with the reason as content."""
+        return await self.answer(Performative.REFUSE, content, **more)
+
+    async def inform(self, content: Any = None, **more: Any) -> Receipt:
+        """Tell a result, or that something is so."""
+        return await self.answer(Performative.INFORM, content, **more)
+
+    async def failure(self, content: Any = None, **more: Any) -> Receipt:
+        """Tell that it was tried and failed, with the reason as content."""
+        return await self.answer(Performative.FAILURE, content, **more)
+
+    async def propose(self, content: Any = None, **more: Any) -> Receipt:
+        """Offer to do it, under the conditions in the content."""
+        return await self.answer(Performative.PROPOSE, content, **more)
+
+    async def accept_proposal(self, content: Any = None, **more: Any) -> Receipt:
+        """Take the offer that was proposed."""
+        return await self.answer(Performative.ACCEPT_PROPOSAL, content, **more)
+
+    async def reject_proposal(self, content: Any = None, **more: Any) -> Receipt:
+        """Decline the offer that was proposed."""
+        return await self.answer(Performative.REJECT_PROPOSAL, content, **more)
+
+    async def not_understood(self, content: Any = None, **more: Any) -> Receipt:
+        """Tell that the message makes no sense here, with the reason as content."""
+        return await self.answer(Performative.NOT_UNDERSTOOD, content, **more)
+
+    async def answer(self, performative: str, content: Any = None, **more: Any) -> Receipt:
+        """Send any act as the answer to this message; see `Agent.send` for ``more``.
+
+        Raises:
+            CaxtonError: the answer was not stored. Left to pass, the delivery is tried again.
+        """
+        about = self.envelope
+        self._answers += 1
+        receivers: list[str] = list(about.reply_to) or [about.sender]
+        fields: dict[str, Any] = {
+            "in_reply_to": about.reply_with or about.message_id,
+            "conversation_id": about.conversation_id,
+            "protocol": about.protocol,
+            "ontology": about.ontology,
+            "language": about.language,
+            **answering_trace(about),
+            "message_id": self._answer_id(performative),
+        }
+        return await self.agent.send(performative, receivers, content, **{**fields, **more})
+
+    def _answer_id(self, performative: str) -> str:
+        """Return the same id for the same answer of the same delivery, run after run."""
+        about = self.envelope
+        seed = f"{self.agent.id}|{about.sender}|{about.message_id}|{performative}|{self._answers}"
+        return f"re-{hashlib.sha256(seed.encode()).hexdigest()[:32]}"
+
+
+def read_content(envelope: Envelope, model: type[T]) -> T:
+    """Return the content as ``model``; msgspec reads all types but pydantic's own.
+
+    Raises:
+        InvalidEnvelope: the content does not fit, with where and why.
+    """
+    raw = content_bytes(envelope)
+    if model is bytes:
+        return raw  # type: ignore[return-value]  # T is bytes here
+    try:
+        if _is_pydantic(model):
+            return TypeAdapter(model).validate_json(raw or b"null")
+        return msgspec.json.decode(raw or b"null", type=model)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in ("content", *first["loc"]))
+        raise InvalidEnvelope(first["msg"], field=where) from None
+    except msgspec.MsgspecError as error:
+        raise InvalidEnvelope(f"does not fit {model}: {error}", field="content") from None
+
+
+def _is_pydantic(model: object) -> bool:
+    return inspect.isclass(model) and issubclass(model, BaseModel)

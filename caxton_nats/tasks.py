@@ -1,0 +1,74 @@
+"""Tasks that must not end by accident, and tasks that must end for certain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+_AGAIN = 0.5
+"""Seconds after which a task that goes on in spite of its cancellation is cancelled again."""
+_FIRST_PAUSE, _LAST_PAUSE = timedelta(milliseconds=100), timedelta(seconds=5)
+log = logging.getLogger("caxton_nats")
+
+
+async def forever(
+    step: Callable[[], Awaitable[object]],
+    *,
+    what: str,
+    expected: type[Exception],
+    sleep: Callable[[timedelta], Awaitable[None]],
+) -> None:
+    """Repeat the step until cancelled; a failure is logged and waited out, longer each time.
+
+    Whatever the step raises: nobody would notice that a loop in the background has ended, and what
+    it should have taken would lie for ever. Never a hot loop: a server that is away answers each
+    request at once with an error.
+
+    Args:
+        step: what is repeated; it waits by itself when there is nothing to do.
+        what: for the log, as in "<what> failed".
+        expected: failures of the world; any other is a bug and logged with its traceback.
+        sleep: waits.
+    """
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            await step()
+            pause = _FIRST_PAUSE
+        except Exception as error:
+            told = None if isinstance(error, expected) else error
+            log.warning("%s failed, trying again: %s", what, error, exc_info=told)
+            await sleep(pause)
+            pause = min(pause * 2, _LAST_PAUSE)
+
+
+@contextmanager
+def heeding_cancellation() -> Iterator[None]:
+    """Raise a cancellation that came during the body and that the body has swallowed.
+
+    `asyncio.wait_for` of Python 3.11, in which nats-py waits for every answer, swallows one that
+    meets the very moment of its result: whoever was cancelled would go on for ever. One that came
+    before is left alone, for a task that cleans up after itself may ask, too.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    yield
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel the tasks and return when all of them have ended, whatever they ended with.
+
+    Once is not enough: `asyncio.wait_for` of Python 3.11, which nats-py uses, swallows a
+    cancellation that meets the very moment of its result.
+    """
+    going = {task for task in tasks if not task.done()}
+    while going:
+        for task in going:
+            task.cancel()
+        _, going = await asyncio.wait(going, timeout=_AGAIN)

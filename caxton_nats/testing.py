@@ -1,0 +1,53 @@
+"""What users need to test their agents: a platform in memory, with the same engine.
+
+Use `memory_platform` where a program would use ``caxton_nats.connect``; agents are started on it
+with ``caxton_nats.started``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from caxton_nats.app import RandomIds, SystemClock, mailbox_options, router_options
+from caxton_nats.config import Settings
+from caxton_nats.engine.platform import Platform, build
+from caxton_nats.memory import MemoryBroker
+from caxton_nats.ports import Clock
+from caxton_nats.telemetry import Observer, log_event
+
+
+@asynccontextmanager
+async def memory_platform(
+    chosen: Settings | None = None,
+    *,
+    broker: MemoryBroker | None = None,
+    clock: Clock | None = None,
+    observer: Observer = log_event,
+) -> AsyncIterator[Platform]:
+    """Yield a platform whose messages live in this process and go with it.
+
+    Args:
+        chosen: settings; what concerns a server has no effect.
+        broker: to share one between several platforms, as processes share a server.
+        clock: the time of a broker that is made here; by default the real one.
+        observer: is told of every outcome.
+    """
+    chosen = chosen or Settings()
+    broker = broker or MemoryBroker(
+        clock or SystemClock(),
+        shards=chosen.shards,
+        queue_size=chosen.queue_size,
+        ack_wait=timedelta(seconds=chosen.ack_wait),
+        max_deliver=chosen.max_deliver,
+        duplicate_window=timedelta(seconds=chosen.duplicate_window),
+    )
+    platform = build(
+        broker.ports(RandomIds()),
+        router_options(chosen, chosen.platform, chosen.queue_size),
+        observer=observer,
+        mailbox_options=mailbox_options(chosen),
+    )
+    await broker.registry_store.follow(platform.registry)
+    yield platform

@@ -1,0 +1,77 @@
+"""`caxton agents`: registered agents, as a table and as JSON."""
+
+from __future__ import annotations
+
+from caxton_nats import Agent, started
+from tests.cli.conftest import Caxton, Here
+
+
+async def test_a_registered_agent_is_listed_with_its_state(caxton: Caxton, here: Here) -> None:
+    """The table has name, state, capabilities, connected, pending and since when."""
+    assert (await caxton("agents", "register", "bob", "--capability", "shout")).code == 0
+    await caxton("send", "alice", "inform", "bob", "--text", "hello")
+    listed = await caxton("agents")
+    assert listed.code == 0
+    title, row = listed.out.splitlines()
+    assert title.split("  ")[0] == "agent"
+    cells = [cell for cell in row.split("  ") if cell]
+    assert [one.strip() for one in cells[:5]] == ["bob@caxton", "Running", "shout", "no", "1"]
+
+
+async def test_json_lists_the_same_agents_under_stable_keys(caxton: Caxton, here: Here) -> None:
+    """--json is one document, with every key for every agent."""
+    await caxton("agents", "register", "bob", "--capability", "shout")
+    async with started(here.platform, Agent("carol")):
+        (bob, carol) = (await caxton("agents", "list", "--json")).json["agents"]
+    assert bob.keys() == carol.keys()
+    assert (bob["agent"], bob["capabilities"], bob["connected"]) == ("bob@caxton", ["shout"], False)
+    assert (carol["agent"], carol["capabilities"], carol["connected"]) == ("carol@caxton", [], True)
+
+
+async def test_a_capability_narrows_the_list(caxton: Caxton, here: Here) -> None:
+    """Only agents that offer the capability are listed, and an empty list says so."""
+    await caxton("agents", "register", "bob", "--capability", "shout")
+    await caxton("agents", "register", "carol")
+    found = (await caxton("agents", "--capability", "shout", "--json")).json["agents"]
+    assert [one["agent"] for one in found] == ["bob@caxton"]
+    assert "no agents" in (await caxton("agents", "--capability", "sing")).out
+
+
+async def test_show_tells_where_the_mail_of_an_agent_lies(caxton: Caxton, here: Here) -> None:
+    """The line for the nats command line tool names the stream and the consumer."""
+    await caxton("agents", "register", "bob")
+    address = here.platform.ports.mailboxes.address(here.platform.agent_id("bob"))
+    shown = await caxton("agents", "show", "bob")
+    assert f"nats consumer next {address.stream} {address.consumer}" in shown.out
+    document = (await caxton("agents", "show", "bob@caxton", "--json")).json
+    assert (document["pending"], document["dead_letters"]) == (0, {})
+
+
+async def test_an_unknown_agent_is_an_error_that_says_where_to_look(
+    caxton: Caxton, here: Here
+) -> None:
+    """Showing or deregistering somebody unknown fails with 1, in one form on stderr."""
+    for verb in ("show", "deregister"):
+        failed = await caxton("agents", verb, "nobody")
+        assert (failed.code, failed.out) == (1, "")
+        assert failed.err.startswith("error: no agent nobody@caxton is registered [AgentNotFound]")
+        assert "next: see `caxton agents`" in failed.err
+        error = (await caxton("agents", verb, "nobody", "--json")).error
+        assert (error["code"], error["value"]) == ("AgentNotFound", "nobody@caxton")
+
+
+async def test_deregistering_keeps_the_mail(caxton: Caxton, here: Here) -> None:
+    """What is stored for an agent is there when it registers again."""
+    await caxton("agents", "register", "bob")
+    await caxton("send", "alice", "inform", "bob", "--text", "hello")
+    assert (await caxton("agents", "deregister", "bob", "--json")).json["pending"] == 1
+    assert (await caxton("agents", "--json")).json == {"agents": []}
+    await caxton("agents", "register", "bob", "--router", "service")
+    assert (await caxton("agents", "show", "bob", "--json")).json["pending"] == 1
+
+
+async def test_a_name_in_use_is_not_taken_over(caxton: Caxton, here: Here) -> None:
+    """Registering the name of an agent that runs is refused."""
+    async with started(here.platform, Agent("bob")):
+        refused = await caxton("agents", "register", "bob", "--json")
+    assert (refused.code, refused.error["code"]) == (1, "AgentAlreadyRegistered")

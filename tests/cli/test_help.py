@@ -1,0 +1,80 @@
+"""The help pages, the exit codes that they promise, and wrong command lines."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+from caxton_nats.cli.exits import MEANINGS, Exit
+from tests.cli.conftest import ROOT, Caxton, Start
+
+PAGES = [
+    *("up", "router", "send", "request", "stats"),
+    *("agents list", "agents show", "agents register", "agents deregister"),
+    *("conversations list", "conversations show"),
+    *("dlq list", "dlq show", "dlq redrive", "dlq discard"),
+    *("topology apply", "topology diff", "topology check"),
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_each_command_helps_with_an_example(caxton: Caxton, page: str) -> None:
+    """--help has one example of that very command, and every command takes --nats-url."""
+    helped = await caxton(*page.split(), "--help")
+    assert helped.code == 0
+    (example,) = re.findall(r"Example: (caxton .*)", helped.out)
+    noun = page.removesuffix(" list")
+    assert example.startswith((f"caxton {page}", f"caxton {noun}"))
+    assert "--nats-url" in helped.out
+    assert "--json" in helped.out
+
+
+async def test_help_and_the_page_list_the_same_exit_codes(caxton: Caxton) -> None:
+    """`caxton --help` and docs/cli.md say of each code what the code says of it."""
+    helped = " ".join((await caxton("--help")).out.split())
+    page = (ROOT / "docs" / "cli.md").read_text()
+    assert MEANINGS.keys() == set(Exit)
+    for code, meaning in MEANINGS.items():
+        assert f"{int(code)} {meaning}" in helped
+        assert f"| {int(code)} | {meaning} |" in page
+
+
+async def test_no_arguments_show_the_help(caxton: Caxton) -> None:
+    """For people who only type the name; the exit code says that nothing was done."""
+    bare = await caxton()
+    assert (bare.code, "Usage: caxton" in bare.out) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "page"),
+    [
+        (("agnets",), "No such command 'agnets'", "caxton --help"),
+        (("agents", "shw"), "No such command 'shw'", "caxton agents --help"),
+        (("send", "alice"), "Missing argument 'PERFORMATIVE'", "caxton send --help"),
+        (("stats", "--jso"), "No such option: --jso", "caxton stats --help"),
+        (("agents", "--limit", "3"), "No such option: --limit", "caxton agents list --help"),
+        (("dlq", "--limit", "0"), "'--limit'", "caxton dlq list --help"),
+    ],
+)
+async def test_a_wrong_command_line_says_where_to_read(
+    caxton: Caxton, arguments: tuple[str, ...], said: str, page: str
+) -> None:
+    """Exit code 2, the error in the form of all errors, and the page that helps."""
+    wrong = await caxton(*arguments)
+    assert (wrong.code, wrong.out) == (2, "")
+    first, last = wrong.err.splitlines()
+    assert first.startswith("error: ")
+    assert said in first
+    assert last == f"  next: see `{page}`"
+    wrong = await caxton(*arguments, "--json")
+    assert (wrong.code, wrong.error["code"]) == (2, "UsageError")
+
+
+async def test_the_help_comes_quickly(start: Start) -> None:
+    """Somebody waits for it; a machine under load gets some patience."""
+    begun = time.perf_counter()
+    ended = await (await start("--help")).ended()
+    assert ended.code == 0
+    assert time.perf_counter() - begun < 5

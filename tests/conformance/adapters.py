@@ -1,0 +1,195 @@
+"""What the conformance suite needs of an adapter, and how each adapter is made.
+
+To add one: write an async context manager that yields an `Adapter` over *empty* state with the
+limits given, and enter it in `ADAPTERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+
+import msgspec
+
+from caxton_nats.core.identifiers import AgentId, agent_id, agent_token
+from caxton_nats.jetstream import subjects, topology
+from caxton_nats.jetstream.connection import Connection, connect
+from caxton_nats.jetstream.dead_letters import DlqStream
+from caxton_nats.jetstream.inbox import PullInbox
+from caxton_nats.jetstream.mailboxes import ConsumerOptions, JetStreamMailboxes
+from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
+from caxton_nats.jetstream.stores import (
+    KvAttempts,
+    KvConversationStore,
+    KvRegistryStore,
+    ObjectContentStore,
+)
+from caxton_nats.memory import MemoryBroker
+from caxton_nats.ports import (
+    Attempts,
+    Clock,
+    ContentStore,
+    ConversationStore,
+    DeadLetters,
+    Inbox,
+    Letter,
+    Mailboxes,
+    Publisher,
+    RegistryStore,
+    Stored,
+)
+from tests.plugins.clock import RealClock
+from tests.plugins.deployments import deploy
+
+PLATFORM = "here"
+A_MOMENT = timedelta(milliseconds=50)
+LONG = timedelta(seconds=20)
+"""Far longer than anything takes: a test that waits as long has found something missing."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What every adapter is configured with, small enough to be reached by a test."""
+
+    queue_size: int = 20
+    max_deliver: int = 3
+    ack_wait: timedelta = timedelta(seconds=1)
+    duplicate_window: timedelta = timedelta(seconds=2)
+
+
+class Adapter(msgspec.Struct, frozen=True, kw_only=True):
+    """The ports of one adapter, and short ways to use them."""
+
+    publisher: Publisher
+    mailboxes: Mailboxes
+    dead_letters: DeadLetters
+    registry_store: RegistryStore
+    conversations: ConversationStore
+    contents: ContentStore
+    attempts: Attempts
+    ingress: Inbox
+    submit: Callable[[AgentId, bytes, Mapping[str, str]], Awaitable[Stored]]
+    """Store bytes for the router, as an agent that knows nothing but NATS would."""
+    clock: Clock
+    limits: Limits
+
+    def letter(
+        self,
+        receiver: AgentId,
+        key: str,
+        body: bytes = b"{}",
+        headers: Mapping[str, str] | None = None,
+    ) -> Letter:
+        """Return a letter to the receiver's mailbox."""
+        return Letter(receiver, self.mailboxes.address(receiver), key, body, headers or {})
+
+    async def send(self, receiver: AgentId, *keys: str) -> list[Stored]:
+        """Store one letter per key, its body being the key, and insist on success."""
+        results = await self.publisher.publish(
+            [self.letter(receiver, key, key.encode()) for key in keys]
+        )
+        stored = [result for result in results if isinstance(result, Stored)]
+        assert len(stored) == len(keys), results
+        return stored
+
+    async def reader(self, agent: AgentId) -> Inbox:
+        """Return an open inbox of the agent."""
+        await self.mailboxes.ensure(agent)
+        return await self.mailboxes.open(agent)
+
+
+def named(name: str) -> AgentId:
+    """Return the identifier of an agent of the tests' platform."""
+    return agent_id(name, PLATFORM)
+
+
+@asynccontextmanager
+async def memory(_url: str, limits: Limits) -> AsyncIterator[Adapter]:
+    """Yield the adapter in memory."""
+    clock = RealClock()
+    broker = MemoryBroker(
+        clock,
+        shards=4,
+        queue_size=limits.queue_size,
+        ack_wait=limits.ack_wait,
+        max_deliver=limits.max_deliver,
+        duplicate_window=limits.duplicate_window,
+    )
+    yield Adapter(
+        publisher=broker.publisher,
+        mailboxes=broker.mailboxes,
+        dead_letters=broker.dead_letters,
+        registry_store=broker.registry_store,
+        conversations=broker.conversations,
+        contents=broker.contents,
+        attempts=broker.attempts,
+        ingress=broker.ingress,
+        submit=broker.submit,
+        clock=clock,
+        limits=limits,
+    )
+
+
+@asynccontextmanager
+async def jetstream(url: str, limits: Limits) -> AsyncIterator[Adapter]:
+    """Yield the adapter over the embedded server, with all streams made anew."""
+    connection = await connect(url, name="conformance")
+    try:
+        options = topology.Options(
+            platform=PLATFORM,
+            shards=4,
+            queue_size=limits.queue_size,
+            duplicate_window=limits.duplicate_window.total_seconds(),
+        )
+        deployment = await deploy(connection, options)
+        async with _over(connection, deployment, limits) as adapter:
+            yield adapter
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def _over(
+    connection: Connection, deployment: topology.Deployment, limits: Limits
+) -> AsyncIterator[Adapter]:
+    publisher = JetStreamPublisher(connection, queue_size=deployment.queue_size)
+    await publisher.start()
+    consumer = topology.consumer("router")
+    consumer["ack_wait"] = int(limits.ack_wait.total_seconds() * 1e9)
+    await topology.ensure_consumer(connection, subjects.INGRESS_STREAM, consumer)
+    ingress = PullInbox(connection, subjects.INGRESS_STREAM, subjects.ROUTER_CONSUMER)
+    await ingress.start()
+
+    async def submit(agent: AgentId, body: bytes, headers: Mapping[str, str]) -> Stored:
+        return await publisher.store_one(
+            Post(f"{subjects.SUBMIT}.{agent_token(agent)}", body, headers)
+        )
+
+    registry_store = KvRegistryStore(connection, publisher, deployment.platform)
+    options = ConsumerOptions(limits.ack_wait.total_seconds(), limits.max_deliver)
+    try:
+        yield Adapter(
+            publisher=publisher,
+            mailboxes=JetStreamMailboxes(connection, deployment, options),
+            dead_letters=DlqStream(connection, publisher, deployment.platform),
+            registry_store=registry_store,
+            conversations=KvConversationStore(connection, publisher),
+            contents=ObjectContentStore(connection),
+            attempts=KvAttempts(connection, publisher),
+            ingress=ingress,
+            submit=submit,
+            clock=RealClock(),
+            limits=limits,
+        )
+    finally:
+        await registry_store.stop()
+
+
+Factory = Callable[[str, Limits], AbstractAsyncContextManager[Adapter]]
+
+ADAPTERS: dict[str, Factory] = {
+    "memory": memory,
+    "jetstream": jetstream,
+}
+ON_SERVER = {"jetstream"}
+"""Which of them get the URL of a server."""

@@ -1,0 +1,211 @@
+"""What every `Mailboxes` promises: where mail lies, what a mailbox holds, and its upkeep."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+
+import pytest
+
+from caxton_nats.core.dead_letter import Origin
+from caxton_nats.core.disposition import Ack, Nak
+from caxton_nats.core.errors import StreamMissing
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.ports import MailboxStatus
+from tests.conformance.adapters import LONG, Adapter, named
+from tests.plugins.eventually import eventually
+
+AWKWARD_NAMES = ["a.b", "*", ">", "a.>", "$JS", "_INBOX", "ä", "Bob", "世界", "=", "a=2Eb", "-"]
+
+
+async def status(adapter: Adapter, agent: AgentId) -> MailboxStatus:
+    return await adapter.mailboxes.status(agent)
+
+
+async def test_address_follows_the_rule(adapter: Adapter) -> None:
+    """Stream, subject and consumer follow from the name alone: somebody with the CLI finds them."""
+    possible = set(range(1, 65))
+    for number in range(50):
+        name = f"agent-{number}"
+        address = adapter.mailboxes.address(named(name))
+        shard = address.stream.removeprefix("CAXTON_MAILBOX_")
+        assert address.subject == f"caxton.mailbox.{shard}.{name}"
+        assert address.consumer == name
+        possible &= {
+            shards for shards in possible if zlib.crc32(name.encode()) % shards == int(shard)
+        }
+    # One number of shards explains all 50.
+    assert len(possible) == 1
+
+
+async def test_address_is_stable(adapter: Adapter, bob: AgentId) -> None:
+    """`ensure` and `open` change nothing about the address."""
+    before = adapter.mailboxes.address(bob)
+    assert await adapter.mailboxes.ensure(bob) == before
+    await adapter.reader(bob)
+    assert adapter.mailboxes.address(bob) == before
+
+
+async def test_ensure_twice(adapter: Adapter, bob: AgentId) -> None:
+    """Making a mailbox again, also at the same time, loses nothing of it."""
+    await adapter.send(bob, "one", "two")
+    inbox = await adapter.reader(bob)
+    (first,) = await inbox.fetch(1, LONG)
+    await asyncio.gather(*(adapter.mailboxes.ensure(bob) for _ in range(5)))
+    (second,) = await inbox.fetch(1, LONG)
+    assert (first.body, second.body, second.attempt) == (b"one", b"two", 1)
+
+
+@pytest.mark.parametrize("name", AWKWARD_NAMES)
+async def test_awkward_names(adapter: Adapter, name: str) -> None:
+    """An agent whose name means something to NATS has a mailbox of its own like any other."""
+    agent = named(name)
+    for other in AWKWARD_NAMES:
+        await adapter.send(named(other), f"for {other}")
+    inbox = await adapter.reader(agent)
+    assert [one.body for one in await inbox.fetch(50, LONG)] == [f"for {name}".encode()]
+    assert (await adapter.mailboxes.pending())[agent] == 1
+
+
+async def test_empty_status(adapter: Adapter, bob: AgentId) -> None:
+    """A mailbox without mail and reader is empty and unattended."""
+    await adapter.mailboxes.ensure(bob)
+    assert await status(adapter, bob) == MailboxStatus(pending=0, in_flight=0, attended=False)
+
+
+async def test_status_counts(adapter: Adapter, bob: AgentId) -> None:
+    """Pending counts what is stored and not settled; in flight is the delivered part of it."""
+    await adapter.send(bob, "1", "2", "3")
+    inbox = await adapter.reader(bob)
+    (first,) = await inbox.fetch(1, LONG)
+    found = await status(adapter, bob)
+    assert (found.pending, found.in_flight) == (3, 1)
+    await inbox.settle([(first, Ack())])
+    found = await status(adapter, bob)
+    assert (found.pending, found.in_flight) == (2, 0)
+
+
+async def test_attended(adapter: Adapter, bob: AgentId) -> None:
+    """A mailbox is attended while a fetch waits, and no longer once its reader is gone."""
+    inbox = await adapter.reader(bob)
+
+    async def attended() -> bool:
+        return (await status(adapter, bob)).attended
+
+    async def unattended() -> bool:
+        return not await attended()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(inbox.fetch(1, adapter.limits.ack_wait))
+        await eventually(attended, what="attended")
+    await inbox.close()
+    await eventually(unattended, what="unattended")
+
+
+async def test_pending_per_agent(adapter: Adapter, bob: AgentId) -> None:
+    """`pending` names each agent that has mail, with how much, and nobody else."""
+    alice = named("alice")
+    await adapter.send(bob, "1", "2")
+    await adapter.send(alice, "3")
+    await adapter.mailboxes.ensure(named("idle"))
+    assert await adapter.mailboxes.pending() == {bob: 2, alice: 1}
+    inbox = await adapter.reader(alice)
+    (delivery,) = await inbox.fetch(1, LONG)
+    await inbox.settle([(delivery, Ack())])
+    assert await adapter.mailboxes.pending() == {bob: 2}
+
+
+async def test_remove_keeps_messages(adapter: Adapter, bob: AgentId) -> None:
+    """Removing a mailbox forgets who read what; the mail stays for the next reader."""
+    await adapter.send(bob, "1", "2")
+    inbox = await adapter.reader(bob)
+    deliveries = await inbox.fetch(1, LONG)
+    await inbox.settle([(deliveries[0], Nak(LONG))])
+    await inbox.close()
+    await adapter.mailboxes.remove(bob)
+    again = await (await adapter.reader(bob)).fetch(1, LONG)
+    assert [(one.body, one.attempt) for one in again] == [(b"1", 1)]
+    assert (await adapter.mailboxes.pending())[bob] == 2
+
+
+async def test_remove_tells_readers(adapter: Adapter, bob: AgentId) -> None:
+    """A reader of a mailbox that is removed learns it, rather than waiting for ever."""
+    inbox = await adapter.reader(bob)
+    await adapter.mailboxes.remove(bob)
+    with pytest.raises(StreamMissing):
+        await inbox.fetch(1, LONG)
+
+
+async def test_remove_nothing(adapter: Adapter) -> None:
+    """Removing a mailbox that was never made is no error."""
+    await adapter.mailboxes.remove(named("nobody"))
+
+
+async def test_get(adapter: Adapter, bob: AgentId) -> None:
+    """A stored message can be looked at without delivering it."""
+    body = bytes(range(256))
+    await adapter.publisher.publish([adapter.letter(bob, "key", body, {"traceparent": "t"})])
+    inbox = await adapter.reader(bob)
+    (delivery,) = await inbox.fetch(1, LONG)
+    stored = await adapter.mailboxes.get(delivery.origin)
+    assert stored is not None
+    assert (stored.origin, stored.subject) == (delivery.origin, delivery.subject)
+    assert (stored.body, stored.headers["traceparent"]) == (body, "t")
+    assert stored.stored_at == delivery.stored_at
+
+
+@pytest.mark.parametrize("stream", ["its own", "NO_STREAM"])
+async def test_get_nothing(adapter: Adapter, bob: AgentId, stream: str) -> None:
+    """There is no message where none was stored."""
+    where = adapter.mailboxes.address(bob).stream if stream == "its own" else stream
+    assert await adapter.mailboxes.get(Origin(where, 999_999)) is None
+
+
+async def test_discard(adapter: Adapter, bob: AgentId) -> None:
+    """A message discarded from outside is never delivered."""
+    first, _ = await adapter.send(bob, "unwanted", "wanted")
+    assert await adapter.mailboxes.discard(Origin(first.stream, first.sequence))
+    inbox = await adapter.reader(bob)
+    assert [one.body for one in await inbox.fetch(10, LONG)] == [b"wanted"]
+
+
+async def test_discard_in_flight(adapter: Adapter, bob: AgentId) -> None:
+    """A message discarded while somebody has it in hand does not come again."""
+    await adapter.send(bob, "in hand")
+    inbox = await adapter.reader(bob)
+    (delivery,) = await inbox.fetch(1, LONG)
+    assert await adapter.mailboxes.discard(delivery.origin)
+    assert await inbox.fetch(1, adapter.limits.ack_wait * 1.5) == []
+    assert (await status(adapter, bob)).pending == 0
+
+
+async def test_discard_twice(adapter: Adapter, bob: AgentId) -> None:
+    """Only one of several discards of a message did it, and none after its ack."""
+    discarded, acked = await adapter.send(bob, "1", "2")
+    origin = Origin(discarded.stream, discarded.sequence)
+    assert await adapter.mailboxes.discard(origin)
+    assert not await adapter.mailboxes.discard(origin)
+    inbox = await adapter.reader(bob)
+    (delivery,) = await inbox.fetch(1, LONG)
+    await inbox.settle([(delivery, Ack())])
+    assert not await adapter.mailboxes.discard(Origin(acked.stream, acked.sequence))
+
+
+async def test_discard_frees_room(adapter: Adapter, bob: AgentId) -> None:
+    """A discarded message no longer counts against the mailbox's bound."""
+    keys = [f"fill-{number}" for number in range(adapter.limits.queue_size)]
+    first, *_ = await adapter.send(bob, *keys)
+    await adapter.mailboxes.discard(Origin(first.stream, first.sequence))
+    await adapter.send(bob, "one more")
+    assert (await status(adapter, bob)).pending == adapter.limits.queue_size
+
+
+async def test_stored_counts_everything_ever(adapter: Adapter, bob: AgentId) -> None:
+    """`stored` counts each stored message once: settled ones too, duplicates and refused not."""
+    before = await adapter.mailboxes.stored()
+    await adapter.send(bob, "one", "two", "one")
+    await adapter.send(named("alice"), "three")
+    inbox = await adapter.reader(bob)
+    (delivery,) = await inbox.fetch(1, LONG)
+    await inbox.settle([(delivery, Ack())])
+    assert await adapter.mailboxes.stored() == before + 3

@@ -1,0 +1,193 @@
+"""Dead letters go back, or away for good; in no case do they vanish on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from caxton_nats.core.dead_letter import Stage
+from caxton_nats.core.envelope import NO_CONTENT, Envelope
+from caxton_nats.core.errors import (
+    AgentNotFound,
+    CaxtonError,
+    ConfigurationError,
+    InvalidEnvelope,
+    NotConnected,
+    QueueFull,
+)
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.engine.platform import Platform
+from caxton_nats.engine.router import RouterOptions
+from caxton_nats.telemetry import Action
+from tests.core.sample import ALICE, BOB, CAROL, sample
+from tests.engine.bench import Bench, Failing, Recorder
+
+
+async def die(_: Envelope, __: int) -> None:
+    raise ValueError("no")
+
+
+async def dead_in_mailbox(bench: Bench, platform: Platform) -> str:
+    """Have m-1 die in bob's mailbox; return the letter's id."""
+    await bench.post("m-1", max_retries=1)
+    mailbox = bench.open(Recorder(bench.clock, die), platform=platform)
+    await bench.clock.advance(1)
+    await mailbox.drain()
+    return (await bench.dead())[0].id
+
+
+async def dead_at_the_door(bench: Bench, platform: Platform, body: bytes) -> str:
+    """Bury a submission of alice as a router that refused it would."""
+    await bench.broker.submit(ALICE, body)
+    (original,) = await bench.broker.ingress.fetch(1, timedelta())
+    await platform.burial.bury(
+        original, AgentNotFound("nobody"), agent=ALICE, stage=Stage.ROUTE, envelope=None
+    )
+    return original.origin.key
+
+
+async def test_back_into_the_mailbox(bench: Bench) -> None:
+    """A redriven message is delivered with fresh attempts and knows that it was dead."""
+    platform = await bench.known(bench.platform())
+    letter_id = await dead_in_mailbox(bench, platform)
+    letter = await platform.redrive.redrive(letter_id)
+    assert (letter.message_id, await bench.dead()) == ("m-1", [])
+    bob = Recorder(bench.clock)
+    bench.open(bob, platform=platform)
+    await bench.clock.idle()
+    assert bob.calls == [("m-1", 1, 1)]
+    assert [one.origin for one in bench.events if one.action is Action.REDRIVEN] == [letter.origin]
+
+
+async def test_second_death(bench: Bench) -> None:
+    """A redriven message that dies again is another letter, which counts its redrives."""
+    platform = await bench.known(bench.platform())
+    first = await dead_in_mailbox(bench, platform)
+    await platform.redrive.redrive(first)
+    bench.open(Recorder(bench.clock, die), platform=platform)
+    await bench.clock.advance(1)
+    (letter,) = await bench.dead()
+    assert (letter.id != first, letter.redrives, letter.attempts) == (True, 1, 2)
+    await platform.redrive.redrive(letter.id)
+    await bench.clock.advance(1)
+    assert [one.redrives for one in await bench.dead()] == [2]
+
+
+async def test_twice_at_once(bench: Bench) -> None:
+    """Two operators who redrive one letter send one message."""
+    platform = await bench.known(bench.platform())
+    letter_id = await dead_in_mailbox(bench, platform)
+    await asyncio.gather(
+        *(platform.redrive.redrive(letter_id) for _ in range(2)), return_exceptions=True
+    )
+    assert (await bench.pending(), await bench.dead()) == (1, [])
+
+
+async def test_crash_before_the_letter_was_removed(bench: Bench) -> None:
+    """Redriven again after a crash in between, the message is there once."""
+    remove = Failing(bench.broker.dead_letters, remove=[NotConnected("away")])
+    platform = await bench.known(bench.platform(bench.but(dead_letters=remove)))
+    letter_id = await dead_in_mailbox(bench, platform)
+    with pytest.raises(NotConnected):
+        await platform.redrive.redrive(letter_id)
+    assert (await bench.pending(), len(await bench.dead())) == (1, 1)
+    await platform.redrive.redrive(letter_id)
+    assert (await bench.pending(), await bench.dead()) == (1, [])
+
+
+async def test_original_left_behind(bench: Bench) -> None:
+    """If the dead original still lies in the mailbox, redriving does not make two of it."""
+    platform = await bench.known(bench.platform())
+    settle: list[Exception | None] = [None, NotConnected("away")]
+    mailboxes = Failing(bench.broker.mailboxes, settle=settle)
+    await bench.post("m-1", max_retries=1)
+    mailbox = bench.open(Recorder(bench.clock, die), bench.but(mailboxes=mailboxes))
+    await bench.clock.advance(1)
+    await mailbox.drain()
+    (letter,) = await bench.dead()
+    assert await bench.pending() == 1
+    await platform.redrive.redrive(letter.id)
+    assert await bench.pending() == 1
+
+
+async def test_no_room(bench: Bench) -> None:
+    """A letter that cannot go back stays."""
+    platform = await bench.known(bench.platform())
+    letter_id = await dead_in_mailbox(bench, platform)
+    for number in range(1000):
+        await bench.post(f"new-{number}")
+    with pytest.raises(QueueFull):
+        await platform.redrive.redrive(letter_id)
+    assert [letter.id for letter in await bench.dead()] == [letter_id]
+
+
+async def test_through_the_router_again(bench: Bench) -> None:
+    """What a door refused goes through it again, from its sender, with an id that repeats."""
+    platform = await bench.known(bench.platform(), ALICE)
+    body = b'{"performative": "inform", "to": "bob"}'
+    letter_id = await dead_at_the_door(bench, platform, body)
+    with pytest.raises(AgentNotFound):
+        await platform.redrive.redrive(letter_id)
+    assert len(await bench.dead()) == 1
+    await bench.known(platform, BOB)
+    await platform.redrive.redrive(letter_id)
+    bob = Recorder(bench.clock)
+    bench.open(bob, platform=platform)
+    await bench.clock.idle()
+    assert (bob.ids, await bench.dead()) == ([letter_id], [])
+
+
+async def test_one_receiver_is_still_missing(bench: Bench) -> None:
+    """As long as one receiver cannot be reached the letter stays; the others get one copy."""
+    platform = await bench.known(bench.platform(), ALICE, BOB)
+    body = b'{"performative": "inform", "to": ["bob", "carol"]}'
+    letter_id = await dead_at_the_door(bench, platform, body)
+    for _ in range(2):
+        with pytest.raises(AgentNotFound):
+            await platform.redrive.redrive(letter_id)
+    assert len(await bench.dead()) == 1
+    await bench.known(platform, CAROL)
+    await platform.redrive.redrive(letter_id)
+    assert await bench.dead() == []
+    assert await bench.broker.mailboxes.pending() == {ALICE: 1, BOB: 1, CAROL: 1}
+
+
+@pytest.mark.parametrize("way", ["redrive", "discard"])
+async def test_unknown_letter(bench: Bench, way: str) -> None:
+    """An id of no letter is the operator's mistake, and says where to look."""
+    with pytest.raises(ConfigurationError, match="caxton dlq list"):
+        await getattr(bench.platform().redrive, way)("S-1")
+
+
+async def test_discard(bench: Bench) -> None:
+    """A discarded letter is gone, with whatever it kept outside of itself."""
+    platform = await bench.known(
+        bench.platform(router=RouterOptions(platform="here", max_body=600))
+    )
+    claim = await bench.broker.contents.put("large", b"1")
+    body = sample(content=NO_CONTENT, claim=claim, user_defined={"X-a": "a" * 500})
+    stored = await bench.put(msgspec.json.encode(body), "key")
+    bench.open(Recorder(bench.clock, die), platform=platform)
+    await bench.clock.advance(100)
+    (letter,) = await bench.dead()
+    assert (letter.origin.sequence, letter.body_claim is not None) == (stored.sequence, True)
+    assert (await platform.redrive.discard(letter.id)).id == letter.id
+    assert await bench.dead() == []
+    assert not bench.broker.contents._contents  # type: ignore[attr-defined]  # the memory's own
+
+
+async def test_nobody_speaks_for_the_platform(bench: Bench) -> None:
+    """A submission whose subject named no agent does not go out as the platform's own word."""
+    platform = await bench.known(bench.platform())
+    await bench.broker.submit(ALICE, b'{"performative": "inform", "to": "bob"}')
+    (original,) = await bench.broker.ingress.fetch(1, timedelta())
+    error = InvalidEnvelope("names nobody")
+    await platform.burial.bury(
+        original, error, agent=AgentId("ams@here"), stage=Stage.ROUTE, envelope=None
+    )
+    with pytest.raises(CaxtonError):
+        await platform.redrive.redrive(original.origin.key)
+    assert (await bench.pending(), len(await bench.dead())) == (0, 1)

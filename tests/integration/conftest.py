@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from caxton_nats.jetstream.embedded import EmbeddedServer
+from tests.integration.lab import Lab, open_lab
+from tests.plugins.servers import StartServer
+
+_LABS = {"lab", "own_lab", "books"}
+
+
+@pytest.fixture(autouse=True)
+def conservation(request: pytest.FixtureRequest) -> None:
+    """Insist that every test here runs under the conservation law: a lab keeps the books."""
+    assert _LABS & set(request.fixturenames), f"use one of {sorted(_LABS)}: they keep the books"
+
+
+@pytest.fixture
+async def lab(nats_url: str, tmp_path: Path) -> AsyncIterator[Lab]:
+    """Give the test a deployment of its own on the shared servers, embedded and container."""
+    async with open_lab(nats_url, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def own_server(embedded_server: StartServer) -> EmbeddedServer:
+    """Return a server that the test may kill and restart."""
+    return await embedded_server()
+
+
+@pytest.fixture
+async def own_lab(own_server: EmbeddedServer, tmp_path: Path) -> AsyncIterator[Lab]:
+    """Give the test a deployment on `own_server`."""
+    async with open_lab(own_server.url, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=["embedded", "service"])
+def door(request: pytest.FixtureRequest) -> str:
+    """Name how agents reach a router: in their own process, or the service over NATS."""
+    name: str = request.param
+    return name

@@ -1,0 +1,109 @@
+"""What tests run as processes of their own, to be killed: python -m tests.integration.programs.
+
+Settings come as CAXTON_* variables. A process says "ready" when it is, and keeps its events in
+CAXTON_TEST_JOURNAL and what its handler saw in CAXTON_TEST_NOTES.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import msgspec
+
+from caxton_nats.app import connect, interrupted, serve, settings, started
+from caxton_nats.core.dead_letter import DeadLetter
+from caxton_nats.engine.burial import Burial
+from caxton_nats.jetstream.dead_letters import DlqStream
+from caxton_nats.jetstream.inbox import PullInbox
+from caxton_nats.sdk.agent import Agent
+from caxton_nats.sdk.context import Context
+from tests.plugins.conservation import Journal
+
+
+def main() -> None:
+    """Run ``router``, ``crashing-router WHEN``, or ``agent NAME BEHAVIOUR``: record, stuck, dies."""
+    what, *rest = sys.argv[1:]
+    programs: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
+        "router": _router,
+        "crashing-router": _crashing,
+        "agent": _agent,
+    }
+    asyncio.run(programs[what](*rest))
+
+
+async def _router() -> None:
+    async with serve(settings(), observer=_journal()):
+        print("ready", flush=True)
+        await interrupted()
+
+
+async def _crashing(after: str) -> None:
+    """Die over a submission: before its record, after it, after the notice, or before the ack."""
+    write, notify = DlqStream.write, Burial._notify
+
+    async def dying_settle(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if after == "everything":
+        with patch.object(PullInbox, "settle", dying_settle):
+            await _router()
+
+    async def dying_write(self: DlqStream, letter: DeadLetter) -> bool:
+        if after == "nothing":
+            os.kill(os.getpid(), signal.SIGKILL)
+        wrote = await write(self, letter)
+        if after == "record":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return wrote
+
+    async def dying_notify(self: Burial, *arguments: Any) -> None:
+        await notify(self, *arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with (
+        patch.object(DlqStream, "write", dying_write),
+        patch.object(Burial, "_notify", dying_notify),
+    ):
+        await _router()
+
+
+async def _agent(name: str, behaviour: str) -> None:
+    agent = Agent(name)
+    notes = os.open(os.environ["CAXTON_TEST_NOTES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    @agent.on("*")
+    async def handle(ctx: Context) -> None:
+        os.write(notes, msgspec.json.encode(ctx.content) + b"\n")
+        if behaviour == "stuck":
+            await asyncio.Event().wait()
+        if behaviour == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    chosen = settings()
+    if "CAXTON_TEST_MAX_DELIVER" in os.environ:
+        # Below what a deployment may choose, so that a test need not die a dozen times.
+        chosen = chosen.model_copy(
+            update={"max_deliver": int(os.environ["CAXTON_TEST_MAX_DELIVER"])}
+        )
+    async with AsyncExitStack() as stack:
+        stack.callback(os.close, notes)
+        platform = await stack.enter_async_context(connect(chosen, observer=_journal()))
+        await stack.enter_async_context(started(platform, agent))
+        print("ready", flush=True)
+        await interrupted()
+
+
+def _journal() -> Journal:
+    return Journal(Path(os.environ["CAXTON_TEST_JOURNAL"]))
+
+
+if __name__ == "__main__":
+    main()

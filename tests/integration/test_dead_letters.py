@@ -1,0 +1,154 @@
+"""What an operator does with dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from caxton_nats.core.dead_letter import DeadLetter
+from caxton_nats.core.disposition import Reject
+from caxton_nats.core.errors import CaxtonError, ConfigurationError
+from caxton_nats.engine.platform import Platform
+from caxton_nats.sdk.agent import Agent
+from caxton_nats.sdk.context import Context
+from caxton_nats.telemetry import Action
+from tests.integration.lab import Lab
+from tests.plugins.eventually import eventually
+
+
+async def dead(lab: Lab, platform: Platform, content: object) -> DeadLetter:
+    """Have one message die in bob's mailbox, and return its letter."""
+    bob = Agent("bob")
+
+    @bob.on("*")
+    async def refuse(_: Context) -> None:
+        raise Reject("not today")
+
+    await bob.start(platform)
+    alice = await lab.agent("alice", platform)
+    await alice.send("inform", "bob", content, message_id="m-1", conversation_id="c")
+
+    async def buried() -> bool:
+        letters = await platform.ports.dead_letters.list()
+        return bool(letters) and not await platform.ports.mailboxes.pending()
+
+    await eventually(buried)
+    await bob.stop()
+    (letter,) = await platform.ports.dead_letters.list()
+    return letter
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param({"a": "ü"}, id="json"),
+        pytest.param(bytes(range(256)), id="bytes"),
+        pytest.param(bytes(1024 * 1024), id="1-MiB"),
+    ],
+)
+async def test_redrive(lab: Lab, content: object) -> None:
+    """A redriven message arrives as it was sent; its dead letter is gone."""
+    platform = await lab.platform()
+    letter = await dead(lab, platform, content)
+    await platform.redrive.redrive(letter.id)
+    assert await platform.ports.dead_letters.list() == []
+    bob = await lab.collector("bob", platform)
+    await eventually(lambda: bob.contents == [content])
+    assert bob.got[0].envelope.message_id == "m-1"
+    assert bob.got[0].attempt == 1
+
+
+async def test_redrive_twice_at_once(lab: Lab) -> None:
+    """Two operators who redrive the same letter at once send one message."""
+    first, second = await lab.platform(), await lab.platform()
+    letter = await dead(lab, first, 1)
+    await asyncio.gather(
+        *(platform.redrive.redrive(letter.id) for platform in (first, second, first, second)),
+        return_exceptions=True,
+    )
+    bob = await lab.collector("bob", first)
+    await eventually(lambda: bob.contents == [1])
+    routed = [
+        one for one in lab.books.events if one.action is Action.ROUTED and one.agent == bob.id
+    ]
+    assert len(routed) == 2, "the first time, and once redriven"
+    with pytest.raises(ConfigurationError):
+        await first.redrive.redrive(letter.id)
+
+
+async def test_redriven_message_that_dies_again(lab: Lab) -> None:
+    """A second death is a letter of its own that says how often it had been redriven."""
+    platform = await lab.platform()
+    first = await dead(lab, platform, 1)
+    await platform.redrive.redrive(first.id)
+    bob = Agent("bob")
+
+    @bob.on("*")
+    async def refuse(_: Context) -> None:
+        raise Reject("never")
+
+    await lab.start(bob, platform)
+
+    async def again() -> bool:
+        return bool(await platform.ports.dead_letters.list())
+
+    await eventually(again)
+    (letter,) = await platform.ports.dead_letters.list()
+    assert (letter.redrives, letter.original) == (1, first.original)
+    assert letter.id != first.id
+
+
+async def test_redrive_of_what_the_router_refused(lab: Lab) -> None:
+    """A submission refused for its receiver goes through the router again, and arrives."""
+    platform = await lab.router()
+    nats = await lab.nats()
+    body = json.dumps({"performative": "inform", "receiver": "bob", "content": 1}).encode()
+    await nats.request("caxton.submit.alice", body, what="submit")
+
+    async def refused() -> bool:
+        return bool(await platform.ports.dead_letters.list())
+
+    await eventually(refused)
+    (letter,) = await platform.ports.dead_letters.list()
+    with pytest.raises(CaxtonError):
+        await platform.redrive.redrive(letter.id)
+    assert await platform.ports.dead_letters.list() == [letter], "it stays until it is stored"
+    bob = await lab.collector("bob", platform)
+    await platform.redrive.redrive(letter.id)
+    await eventually(lambda: bob.contents == [1])
+    assert await platform.ports.dead_letters.list() == []
+
+
+@pytest.mark.parametrize("content", [1, bytes(1024 * 1024)], ids=["small", "1-MiB"])
+async def test_discard(lab: Lab, content: object) -> None:
+    """A discarded letter is gone, and so is the content that was set aside for it."""
+    platform = await lab.platform()
+    letter = await dead(lab, platform, content)
+    discarded = await platform.redrive.discard(letter.id)
+    assert discarded == letter
+    assert await platform.ports.dead_letters.list() == []
+    nats = await lab.nats()
+    info = await nats.api("STREAM.INFO.OBJ_caxton-content")
+    assert info["state"]["messages"] == 0
+    with pytest.raises(ConfigurationError):
+        await platform.redrive.discard(letter.id)
+
+
+async def test_letter_of_a_large_message_is_readable(lab: Lab) -> None:
+    """A letter whose message nearly fills a NATS message keeps its bytes beside it."""
+    platform = await lab.platform()
+    letter = await dead(lab, platform, "x" * 1_020_000)
+    original = await platform.redrive.original(letter)
+    assert b"x" * 1_020_000 in original
+    await platform.redrive.redrive(letter.id)
+    bob = await lab.collector("bob", platform)
+    await eventually(lambda: bob.contents == ["x" * 1_020_000])
+    nats = await lab.nats()
+
+    async def nothing_set_aside() -> bool:
+        info = await nats.api("STREAM.INFO.OBJ_caxton-content")
+        return bool(info["state"]["messages"] == 0)
+
+    await eventually(nothing_set_aside)

@@ -1,0 +1,154 @@
+"""The request doors: every request is answered, whatever happens behind them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from caxton_nats.core.errors import AgentNotFound, CaxtonError
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.registry import Registration
+from caxton_nats.jetstream.connection import Connection, connect
+from caxton_nats.jetstream.doors import BATCH, Doors
+from caxton_nats.ports import Outcome, Receipt, Submission
+from tests.plugins.eventually import eventually
+
+BOB = AgentId("bob@here")
+
+
+class Behind:
+    """The router and the registrar behind the doors, as the test wants them."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.passes = asyncio.Event()
+        self.passes.set()
+        self.error: Exception | None = None
+
+    async def send(self, batch: Sequence[Submission]) -> list[Receipt | CaxtonError]:
+        self.batches.append(len(batch))
+        await self.passes.wait()
+        return [self._result(submission) for submission in batch]
+
+    async def register(
+        self, agent: AgentId, *, capabilities: Sequence[str] = (), node: str = ""
+    ) -> Registration:
+        raise self.error or AssertionError(agent, capabilities, node)
+
+    async def deregister(self, agent: AgentId) -> bool:
+        await self.passes.wait()
+        return agent == BOB
+
+    def _result(self, submission: Submission) -> Receipt | CaxtonError:
+        if submission.body == b"refuse":
+            return AgentNotFound("nobody", field="receiver")
+        outcome = Outcome(receiver=BOB, stream="S", sequence=1)
+        return Receipt(message_id=submission.sender, outcomes=(outcome,))
+
+
+@pytest.fixture
+async def connection(embedded_url: str) -> AsyncIterator[Connection]:
+    connection = await connect(embedded_url, name="test")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def behind() -> Behind:
+    return Behind()
+
+
+@pytest.fixture
+async def doors(connection: Connection, behind: Behind) -> AsyncIterator[Doors]:
+    doors = Doors(connection, behind, behind, platform="here")
+    await doors.open()
+    yield doors
+    behind.passes.set()
+    await doors.close()
+
+
+async def ask(connection: Connection, subject: str, body: bytes = b"") -> dict[str, Any]:
+    answer = await connection.request(f"caxton.{subject}", body, what="asking")
+    found: dict[str, Any] = msgspec.json.decode(answer)
+    return found
+
+
+async def test_sender_is_that_of_the_subject(connection: Connection, doors: Doors) -> None:
+    """The subject says who sends; a subject that names nobody is told so."""
+    assert (await ask(connection, "send.alice"))["message_id"] == "alice@here"
+    assert (await ask(connection, "send.=zz"))["error"]["code"] == "InvalidEnvelope"
+
+
+async def test_result_of_each(connection: Connection, doors: Doors) -> None:
+    """A refusal is an error with its code, a success a receipt for each receiver."""
+    refused, stored = await asyncio.gather(
+        ask(connection, "send.alice", b"refuse"), ask(connection, "send.alice", b"take")
+    )
+    assert refused == {"error": {"code": "AgentNotFound", "field": "receiver", "reason": "nobody"}}
+    assert stored["receivers"] == [
+        {"receiver": "bob@here", "stream": "S", "sequence": 1, "duplicate": False}
+    ]
+
+
+async def test_requests_that_come_together(
+    connection: Connection, behind: Behind, doors: Doors
+) -> None:
+    """They are routed as batches, and none waits for a batch that is slow."""
+    behind.passes.clear()
+    slow = asyncio.create_task(ask(connection, "send.alice"))
+    many = [asyncio.create_task(ask(connection, "send.alice")) for _ in range(50)]
+    await eventually(lambda: sum(behind.batches) == 51)
+    behind.passes.set()
+    assert len(await asyncio.gather(slow, *many)) == 51
+    assert len(behind.batches) < 25
+    assert max(behind.batches) <= BATCH
+
+
+async def test_bug_behind_the_door(connection: Connection, behind: Behind, doors: Doors) -> None:
+    """An exception that is not ours is answered at once, and the door stays open."""
+    behind.error = ZeroDivisionError("a bug")
+    answer = await ask(connection, "register.alice")
+    assert answer["error"]["code"] == "TransportError"
+    assert await ask(connection, "deregister.bob") == {"agent": "bob@here", "deregistered": True}
+
+
+@pytest.mark.parametrize("body", [b"no json", b'{"capability": "x"}', b'{"capabilities": 1}'])
+async def test_registration_that_cannot_be_read(
+    connection: Connection, doors: Doors, body: bytes
+) -> None:
+    """It is answered with what was expected."""
+    error = (await ask(connection, "register.alice", body))["error"]
+    assert (error["code"], error["field"]) == ("InvalidEnvelope", "body")
+    assert "capabilities" in error["hint"]
+
+
+async def test_closing_answers_what_is_in(connection: Connection, behind: Behind) -> None:
+    """Requests that have come in are answered before the doors are closed."""
+    doors = Doors(connection, behind, behind, platform="here")
+    await doors.open()
+    behind.passes.clear()
+    requests = [
+        *(asyncio.create_task(ask(connection, "send.alice")) for _ in range(20)),
+        asyncio.create_task(ask(connection, "deregister.bob")),
+    ]
+    await eventually(lambda: sum(behind.batches) == 20)
+    closing = asyncio.create_task(doors.close())
+    await asyncio.sleep(0)
+    behind.passes.set()
+    await closing
+    assert len(await asyncio.gather(*requests)) == 21
+
+
+async def test_closing_without_a_connection(embedded_url: str, behind: Behind) -> None:
+    """Doors whose connection is gone can be closed all the same."""
+    connection = await connect(embedded_url, name="test", request_timeout=0.5)
+    doors = Doors(connection, behind, behind, platform="here")
+    await doors.open()
+    await connection.close()
+    await doors.close()
+    assert doors._worker is not None
+    assert doors._worker.done()

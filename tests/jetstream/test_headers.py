@@ -1,0 +1,56 @@
+"""Headers: what is kept of a client's, and what never is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from caxton_nats.jetstream import headers
+from caxton_nats.jetstream.headers import kept_headers
+
+
+@pytest.mark.parametrize("nothing", [None, {}])
+def test_a_message_without_headers_has_none(nothing: Mapping[str, str] | None) -> None:
+    """No headers and empty headers are the same."""
+    assert kept_headers(nothing) == {}
+
+
+def test_a_clients_own_headers_are_kept() -> None:
+    """Trace context, content type and whatever else a client sends stay, names and all."""
+    own = {"traceparent": "00-ab-cd-01", "Content-Type": "text/plain", "X-Nats-Like": "1", "n": ""}
+    assert kept_headers(own) == own
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        headers.MSG_ID,
+        headers.EXPECTED_LAST_SUBJECT_SEQUENCE,
+        headers.EXPECTED_LAST_SUBJECT,
+        headers.ROLLUP,
+        headers.SEQUENCE,
+        headers.SUBJECT,
+        headers.TIME_STAMP,
+        "Nats-TTL",
+        "Nats-Schedule",
+        "nats-rollup",
+        "NATS-ROLLUP",
+    ],
+)
+def test_an_order_to_the_server_is_dropped(name: str) -> None:
+    """However it is written: copied, it would be carried out on another agent's mailbox."""
+    assert kept_headers({name: "sub", "kept": "yes"}) == {"kept": "yes"}
+
+
+@pytest.mark.parametrize("name", [headers.STATUS, headers.DESCRIPTION])
+def test_a_status_is_dropped(name: str) -> None:
+    """The words of the server's own status messages are not a client's to pass on."""
+    assert kept_headers({name: "503", "kept": "yes"}) == {"kept": "yes"}
+
+
+def test_the_original_is_left_alone() -> None:
+    """The result is a dictionary of its own."""
+    own = {"a": "1", "Nats-Msg-Id": "m-1"}
+    kept_headers(own)["b"] = "2"
+    assert own == {"a": "1", "Nats-Msg-Id": "m-1"}

@@ -1,0 +1,192 @@
+"""Reading while servers, consumers and callers go away; the rest is in tests/conformance."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from caxton_nats.core.disposition import Ack
+from caxton_nats.core.errors import StreamMissing
+from caxton_nats.jetstream.connection import Connection, connect
+from caxton_nats.jetstream.embedded import EmbeddedServer
+from caxton_nats.jetstream.inbox import PullInbox
+from tests.plugins.eventually import eventually
+from tests.plugins.servers import StartServer
+
+LONG = timedelta(seconds=60)
+"""Far longer than anything takes: a fetch that waits as long has been forgotten."""
+A_MOMENT = timedelta(milliseconds=50)
+CONSUMER = {"durable_name": "bob", "ack_policy": "explicit", "max_waiting": 512}
+
+
+@pytest.fixture
+async def server(embedded_server: StartServer) -> EmbeddedServer:
+    return await embedded_server()
+
+
+@pytest.fixture
+async def connection(server: EmbeddedServer) -> AsyncIterator[Connection]:
+    connection = await connect(server.url, name="test", request_timeout=2)
+    config = {"name": "MAIL", "subjects": ["mail.*"], "retention": "workqueue"}
+    await connection.api("STREAM.CREATE.MAIL", config)
+    await make_consumer(connection)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def inbox(connection: Connection) -> AsyncIterator[PullInbox]:
+    inbox = PullInbox(connection, "MAIL", "bob")
+    await inbox.start()
+    yield inbox
+    await inbox.close()
+
+
+async def make_consumer(connection: Connection) -> None:
+    request = {"stream_name": "MAIL", "config": CONSUMER}
+    await connection.api("CONSUMER.CREATE.MAIL.bob", request)
+
+
+async def send(connection: Connection, body: str, **headers: str) -> None:
+    """Store one message."""
+    await connection.client.jetstream().publish("mail.bob", body.encode(), headers=headers or None)
+
+
+async def waiting(connection: Connection) -> bool:
+    """Whether the server knows of a pull."""
+    return bool((await connection.api("CONSUMER.INFO.MAIL.bob"))["num_waiting"])
+
+
+async def test_a_pull_survives_a_crash_of_the_server(
+    server: EmbeddedServer, connection: Connection, inbox: PullInbox
+) -> None:
+    """It is asked again after the reconnection, not only when the lost one would have ended."""
+    fetching = asyncio.create_task(inbox.fetch(10, LONG))
+    await eventually(lambda: waiting(connection))
+    await server.kill()
+    await server.restart()
+    await eventually(lambda: connection.is_connected)
+    await send(connection, "after")
+    async with asyncio.timeout(10):
+        (delivery,) = await fetching
+    assert delivery.body == b"after"
+    await inbox.settle([(delivery, Ack())])
+
+
+async def test_a_fetch_that_begins_without_a_server_gets_what_comes_later(
+    server: EmbeddedServer, connection: Connection, inbox: PullInbox
+) -> None:
+    """As after a restart of which nobody has told the caller."""
+    await send(connection, "before")
+    await server.kill()
+    await eventually(lambda: not connection.is_connected)
+    fetching = asyncio.create_task(inbox.fetch(10, LONG))
+    await server.restart()
+    async with asyncio.timeout(10):
+        (delivery,) = await fetching
+    assert (delivery.body, delivery.attempt) == (b"before", 1)
+
+
+async def test_a_deleted_consumer_is_said_to_whoever_waits(
+    connection: Connection, inbox: PullInbox
+) -> None:
+    """At once, and at the next fetch again; made anew it is read again."""
+    fetching = asyncio.create_task(inbox.fetch(10, LONG))
+    await eventually(lambda: waiting(connection))
+    await connection.api("CONSUMER.DELETE.MAIL.bob")
+    async with asyncio.timeout(10):
+        with pytest.raises(StreamMissing, match="MAIL bob"):
+            await fetching
+        with pytest.raises(StreamMissing, match="MAIL bob"):
+            await inbox.fetch(10, LONG)
+        await make_consumer(connection)
+        await send(connection, "again")
+        assert [one.body for one in await inbox.fetch(10, LONG)] == [b"again"]
+
+
+async def test_a_deleted_stream_is_said_to_whoever_waits(
+    connection: Connection, inbox: PullInbox
+) -> None:
+    """The consumer went with it."""
+    fetching = asyncio.create_task(inbox.fetch(10, LONG))
+    await eventually(lambda: waiting(connection))
+    await connection.api("STREAM.DELETE.MAIL")
+    async with asyncio.timeout(10):
+        with pytest.raises(StreamMissing):
+            await fetching
+
+
+@pytest.mark.parametrize("status", ["100", "404", "408", "409", "503"])
+async def test_a_forged_status_is_a_message_like_any_other(
+    connection: Connection, inbox: PullInbox, status: str
+) -> None:
+    """Any client may send these headers: they neither end a pull nor make a message vanish."""
+    await send(connection, "forged", Status=status, Description="Consumer Deleted", own="kept")
+    await send(connection, "honest")
+    bodies: list[bytes] = []
+    async with asyncio.timeout(10):
+        while len(bodies) < 2:
+            for delivery in await inbox.fetch(10, LONG):
+                bodies.append(delivery.body)
+                assert delivery.headers == ({"own": "kept"} if len(bodies) == 1 else {})
+                await inbox.settle([(delivery, Ack())])
+    assert bodies == [b"forged", b"honest"]
+    assert (await connection.api("STREAM.INFO.MAIL"))["state"]["messages"] == 0
+
+
+async def test_a_fetch_can_be_cancelled_at_any_moment(
+    connection: Connection, inbox: PullInbox
+) -> None:
+    """It ends at once, and what came meanwhile is there for the next one: once, and in order."""
+    chance = random.Random(7)  # noqa: S311 - the moments are to be the same each time
+    fetched: list[int] = []
+    sent = 0
+    async with asyncio.timeout(30):
+        for _ in range(300):
+            fetching = asyncio.create_task(inbox.fetch(chance.randint(1, 5), LONG))
+            if chance.random() < 0.5:
+                await send(connection, str(sent))
+                sent += 1
+            for _ in range(chance.randint(0, 20)):
+                await asyncio.sleep(0)
+            fetching.cancel()
+            done, _ = await asyncio.wait([fetching], timeout=2)
+            assert done, "the fetch goes on in spite of its cancellation"
+            if not fetching.cancelled():
+                fetched += [int(one.body) for one in fetching.result()]
+        while len(fetched) < sent:
+            fetched += [int(one.body) for one in await inbox.fetch(10, LONG)]
+    assert fetched == list(range(sent))
+    assert await inbox.fetch(10, A_MOMENT) == []
+
+
+async def test_what_came_and_is_not_fetched_is_kept_too(
+    connection: Connection, inbox: PullInbox
+) -> None:
+    """More may come than the next fetch asks for; that is not handed out a second time."""
+    config = {**CONSUMER, "ack_wait": 400_000_000}
+    await connection.api("CONSUMER.CREATE.MAIL.bob", {"stream_name": "MAIL", "config": config})
+    fetching = asyncio.create_task(inbox.fetch(3, LONG))
+    await eventually(lambda: waiting(connection))
+    await send(connection, "1")
+    (first,) = await fetching
+    for body in ("2", "3"):
+        await send(connection, body)
+    await eventually(lambda: len(inbox._buffer) == 2)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + 1.2
+
+    async def kept_for_three_ack_waits() -> bool:
+        await inbox.keep([first])
+        return loop.time() > end
+
+    await eventually(kept_for_three_ack_waits)
+    info = await connection.api("CONSUMER.INFO.MAIL.bob")
+    assert (info["num_redelivered"], info["delivered"]["consumer_seq"]) == (0, 3)
+    rest = await inbox.fetch(10, A_MOMENT)
+    await inbox.settle([(delivery, Ack()) for delivery in (first, *rest)])
+    assert [delivery.body for delivery in rest] == [b"2", b"3"]

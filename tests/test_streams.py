@@ -1,0 +1,178 @@
+"""streams/ is JetStream's own configuration, and what lies in the streams is readable JSON.
+
+The witness is the nats command line tool: it takes the files as they are, and shows the state to
+somebody who has nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import pty
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from caxton_nats import Agent, Context, Reject, serve, settings, started
+from caxton_nats.core.registry import Registration
+from caxton_nats.engine.platform import Platform
+from caxton_nats.jetstream import topology
+from caxton_nats.jetstream.embedded import EmbeddedServer
+from tests.plugins.eventually import eventually
+from tests.plugins.nats_cli import NatsCli
+from tests.plugins.requirements import find_nats_cli
+from tests.plugins.servers import StartServer
+
+ROOT = Path(__file__).resolve().parents[1]
+STREAMS = sorted((ROOT / "streams").glob("*.stream.json"))
+CONSUMERS = {
+    "router": "CAXTON_INGRESS",
+    "advisories": "CAXTON_ADVISORIES",
+    "mailbox": "CAXTON_MAILBOX_0",
+}
+
+
+def content(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_bytes())
+    return found
+
+
+@pytest.fixture
+async def server(embedded_server: StartServer) -> EmbeddedServer:
+    return await embedded_server()
+
+
+@pytest.fixture
+async def platform(server: EmbeddedServer) -> AsyncIterator[Platform]:
+    chosen = settings(nats_url=server.url, shards=1)
+    async with serve(chosen, observer=lambda _: None) as made:
+        yield made
+
+
+@pytest.mark.nats_cli
+@pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.name)
+async def test_the_nats_tool_makes_a_stream_of_each_file(
+    nats_cli: NatsCli, server: EmbeddedServer, path: Path
+) -> None:
+    """`nats stream add --config FILE` asks nothing, and the stream is as the file says."""
+    config = content(path)
+    added = await nats_cli(server.url, "stream", "add", "--config", str(path))
+    assert added.returncode == 0, added.stderr
+    shown = await nats_cli(server.url, "stream", "info", config["name"], "--json")
+    assert topology.compare(config, json.loads(shown.stdout)["config"]) is None
+
+
+@pytest.mark.nats_cli
+@pytest.mark.parametrize("name", CONSUMERS)
+async def test_the_nats_tool_makes_a_consumer_of_each_file(
+    nats_cli: NatsCli, server: EmbeddedServer, name: str
+) -> None:
+    """`nats consumer add STREAM --config FILE` asks nothing, and every key of the file is kept."""
+    stream = CONSUMERS[name]
+    source = next(path for path in STREAMS if content(path)["name"] == stream)
+    await nats_cli(server.url, "stream", "add", "--config", str(source))
+    file = ROOT / "streams" / f"{name}.consumer.json"
+    config = content(file)
+    added = await nats_cli(server.url, "consumer", "add", stream, "--config", str(file))
+    assert added.returncode == 0, added.stderr
+    shown = await nats_cli(server.url, "consumer", "info", stream, config["durable_name"], "--json")
+    has = json.loads(shown.stdout)["config"]
+    assert {key: has[key] for key in config} == config
+
+
+def test_every_consumer_file_is_tried() -> None:
+    """A new file without a stream in the table above would pass unseen."""
+    files = {path.name.partition(".")[0] for path in (ROOT / "streams").glob("*.consumer.json")}
+    assert files == set(CONSUMERS)
+
+
+@pytest.mark.nats_cli
+async def test_registrations_are_readable_in_their_bucket(
+    nats_cli: NatsCli, server: EmbeddedServer, platform: Platform
+) -> None:
+    """`nats kv get caxton-agents bob` shows the registration as JSON, under FIPA's names."""
+    bob = platform.agent_id("bob")
+    made = await platform.registrar.register(bob, capabilities=["shout"])
+    got = await nats_cli(server.url, "kv", "get", "caxton-agents", "bob", "--raw")
+    assert msgspec.json.decode(got.stdout, type=Registration) == made
+    shown = await nats_cli(server.url, "kv", "get", "caxton-agents", "bob")
+    assert '"capabilities":["shout"]' in shown.stdout
+
+
+@pytest.mark.nats_cli
+async def test_conversations_are_readable_in_their_bucket(
+    nats_cli: NatsCli, server: EmbeddedServer, platform: Platform
+) -> None:
+    """`nats kv get caxton-conversations ID` shows who takes part and how many messages there are."""
+    await platform.registrar.register(platform.agent_id("bob"))
+    message = {"performative": "inform", "receiver": "bob", "conversation_id": "order-17"}
+    await nats_cli(server.url, "req", "caxton.send.alice", json.dumps(message))
+    got = await nats_cli(server.url, "kv", "get", "caxton-conversations", "order-17", "--raw")
+    record = json.loads(got.stdout)
+    assert record["participants"] == ["alice@caxton", "bob@caxton"]
+    assert record["message_count"] == 1
+
+
+@pytest.mark.nats_cli
+async def test_dead_letters_are_readable_in_their_stream(
+    nats_cli: NatsCli, server: EmbeddedServer, platform: Platform
+) -> None:
+    """`nats stream view CAXTON_DLQ` and `stream get` show the reason and the original message."""
+    await reject_one(nats_cli, server, platform)
+    got = await nats_cli(server.url, "stream", "get", "CAXTON_DLQ", "1", "--json")
+    assert got.returncode == 0, got.stderr
+    viewed = await on_terminal(server.url, "stream", "view", "CAXTON_DLQ")
+    letter = json.loads(next(line for line in viewed.splitlines() if line.startswith("{")))
+    assert letter["last_error"]["reason"] == "no"
+    assert letter["body"]["content"] == {"door": "open"}
+
+
+async def reject_one(nats_cli: NatsCli, server: EmbeddedServer, platform: Platform) -> None:
+    """Have bob reject a message of alice's."""
+    bob = Agent("bob")
+
+    @bob.on("inform")
+    async def reject(ctx: Context) -> None:
+        raise Reject("no")
+
+    async def died() -> bool:
+        return bool(await platform.ports.dead_letters.list())
+
+    async with started(platform, bob):
+        message = {"performative": "inform", "receiver": "bob", "content": {"door": "open"}}
+        await nats_cli(server.url, "req", "caxton.send.alice", json.dumps(message))
+        await eventually(died)
+
+
+async def on_terminal(url: str, *arguments: str) -> str:
+    """Run the nats tool where it insists on a terminal, and return what it shows."""
+    binary = find_nats_cli()
+    assert binary is not None
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(binary, "--server", url, *arguments),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "dumb"},
+    )
+    os.close(theirs)
+    reading = asyncio.to_thread(_read_all, ours)
+    shown = await asyncio.wait_for(reading, 30)
+    await process.wait()
+    os.close(ours)
+    return shown
+
+
+def _read_all(terminal: int) -> str:
+    shown = bytearray()
+    # Linux says the end of a terminal as an input/output error.
+    with contextlib.suppress(OSError):
+        while piece := os.read(terminal, 4096):
+            shown += piece
+    return shown.decode().replace("\r\n", "\n")
