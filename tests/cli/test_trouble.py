@@ -186,7 +186,7 @@ async def test_ctrl_c_ends_a_waiting_command_without_a_traceback(start: Start, u
         async def asked() -> bool:
             return bool((await platform.ports.mailboxes.status(bob)).pending)
 
-        await eventually(asked, within=20)
+        await eventually(asked)
     waiting.process.send_signal(signal.SIGINT)
     ended = await waiting.ended()
     assert (ended.code, ended.err) == (130, "")

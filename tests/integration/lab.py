@@ -86,7 +86,7 @@ class Lab:
             "platform": PLATFORM,
             "shards": 4,
             "retry_delay": 0.1,
-            "request_timeout": 3.0,
+            "request_timeout": 10.0,
         }
         return Settings.model_validate({**common, **chosen})
 

@@ -13,10 +13,7 @@ from caxton_nats.jetstream.embedded import EmbeddedServer
 from caxton_nats.ports import Receipt
 from caxton_nats.sdk.agent import Agent
 from tests.integration.lab import Lab
-from tests.plugins.eventually import eventually
-
-SECONDS = 10
-"""Within these an agent has to go on after its server is back."""
+from tests.plugins.eventually import PATIENCE, eventually
 
 
 async def persist(agent: Agent, number: int) -> Receipt:
@@ -52,7 +49,7 @@ async def sending_all_the_while(agent: Agent) -> AsyncIterator[dict[int, Receipt
     await eventually(lambda: len(receipts) > 50)
     yield receipts
     before = len(receipts)
-    await eventually(lambda: len(receipts) > before + 50, within=SECONDS)
+    await eventually(lambda: len(receipts) > before + 50)
     enough.set()
     await asyncio.gather(*workers)
 
@@ -80,7 +77,7 @@ async def test_only_router_killed_and_restarted(lab: Lab) -> None:
     async with sending_all_the_while(alice) as receipts:
         await doomed.kill()
         successor = await lab.spawn("router")
-    await eventually(lambda: len(bob.got) >= len(receipts), within=20)
+    await eventually(lambda: len(bob.got) >= len(receipts))
     assert sorted(bob.contents) == sorted(receipts)
     assert await platform.ports.mailboxes.stored() == len(receipts)
     await successor.stop()
@@ -137,10 +134,10 @@ async def test_server_killed_while_an_agent_is_connected(
     async with sending_all_the_while(alice) as receipts:
         await own_server.kill()
         await own_server.restart()
-    await eventually(lambda: len(bob.got) >= len(receipts), within=SECONDS)
+    await eventually(lambda: len(bob.got) >= len(receipts))
     # Each once: the process that handled them did not die.
     assert sorted(bob.contents) == sorted(receipts)
-    await eventually(empty(platform), within=SECONDS, what="acks lost with the server are repeated")
+    await eventually(empty(platform), what="acks lost with the server are repeated")
 
 
 async def test_everything_goes_on_after_a_server_restart(
@@ -154,15 +151,15 @@ async def test_everything_goes_on_after_a_server_restart(
     await alice.send("inform", "bob", "before")
     await own_server.kill()
     await own_server.restart()
-    await asyncio.wait_for(persist(alice, 1), SECONDS)
-    await eventually(lambda: process.notes == ["before", 1], within=SECONDS)
+    await asyncio.wait_for(persist(alice, 1), PATIENCE)
+    await eventually(lambda: process.notes == ["before", 1])
     nats = await own_lab.nats()
     body = b'{"performative": "inform", "receiver": "bob", "content": "submitted"}'
     await nats.request("caxton.submit.alice", body, what="submit")
-    await eventually(lambda: process.notes == ["before", 1, "submitted"], within=SECONDS)
+    await eventually(lambda: process.notes == ["before", 1, "submitted"])
     await own_lab.register("late", await own_lab.platform())
     late = platform.agent_id("late")
-    await eventually(lambda: platform.registry.find(late) is not None, within=SECONDS)
-    await eventually(empty(platform), within=SECONDS, what="acks lost with the server are repeated")
+    await eventually(lambda: platform.registry.find(late) is not None)
+    await eventually(empty(platform), what="acks lost with the server are repeated")
     await process.stop()
     await router.stop()

@@ -59,7 +59,7 @@ async def test_ten_concurrent_senders(lab: Lab, door: str) -> None:
             )
 
     await asyncio.gather(*(send_all(number) for number in range(10)))
-    await eventually(lambda: len(bob.got) == 200, within=20)
+    await eventually(lambda: len(bob.got) == 200)
     for number in range(10):
         assert [turn for who, turn in bob.contents if who == number] == list(range(20))
 
@@ -77,8 +77,13 @@ async def test_multicast_to_a_hundred(lab: Lab, door: str) -> None:
     assert all(outcome.error is None and outcome.sequence > 0 for outcome in receipt.outcomes)
     assert len({(one.stream, one.sequence) for one in receipt.outcomes}) == 100
     await eventually(lambda: all(len(one.got) == 1 for one in listeners))
-    pending = await platform.ports.mailboxes.pending()
-    assert pending == {platform.agent_id(name): 1 for name in names[:97]}
+
+    async def only_of_those_who_are_away() -> bool:
+        # What was handled is settled a moment later.
+        pending = await platform.ports.mailboxes.pending()
+        return pending == {platform.agent_id(name): 1 for name in names[:97]}
+
+    await eventually(only_of_those_who_are_away)
 
 
 async def test_multicast_reports_each_receiver(lab: Lab, door: str) -> None:

@@ -51,7 +51,7 @@ async def test_request_agree_inform(lab: Lab, door: str) -> None:
         agreed.append(ctx)
 
     await lab.start(alice, platform)
-    answer = await alice.request("bob", "hello", timeout=10)
+    answer = await alice.request("bob", "hello", timeout=30)
     assert (answer.performative, answer.content, answer.sender) == ("inform", "HELLO", "bob@here")
     await eventually(lambda: len(agreed) == 1)
     assert agreed[0].conversation_id == answer.conversation_id != ""
@@ -111,7 +111,7 @@ async def test_request_to_nobody(lab: Lab, door: str) -> None:
     """A request to an unknown agent fails at once."""
     alice = await lab.agent("alice", await lab.through(door))
     with pytest.raises(AgentNotFound) as caught:
-        await alice.request("nobody", "hello", timeout=10)
+        await alice.request("nobody", "hello", timeout=30)
     assert (caught.value.field, caught.value.value) == ("receiver", "nobody@here")
 
 
@@ -130,7 +130,7 @@ async def test_request_from_inside_a_handler(lab: Lab, door: str) -> None:
 
     await lab.start(bob, platform)
     alice = await lab.agent("alice", platform)
-    answer = await alice.request("bob", "hello", timeout=10)
+    answer = await alice.request("bob", "hello", timeout=30)
     assert answer.content == "carol says HELLO"
 
 
@@ -142,13 +142,13 @@ async def test_more_requests_than_concurrency(lab: Lab) -> None:
 
     @bob.on("request")
     async def ask_carol(ctx: Context) -> None:
-        answer = await bob.request("carol", ctx.content, timeout=20)
+        answer = await bob.request("carol", ctx.content, timeout=30)
         await ctx.inform(answer.content)
 
     await lab.start(bob, platform)
     alice = await lab.agent("alice", await lab.platform())
     answers = await asyncio.gather(
-        *(alice.request("bob", f"n{number}", timeout=20) for number in range(30))
+        *(alice.request("bob", f"n{number}", timeout=30) for number in range(30))
     )
     assert [answer.content for answer in answers] == [f"N{number}" for number in range(30)]
 
@@ -194,10 +194,10 @@ async def test_typed_content(lab: Lab, door: str, model: type[Order | StructOrde
 
     await lab.start(bob, platform)
     alice = await lab.agent("alice", platform)
-    answer = await alice.request("bob", model(item="tea", number=3), timeout=10)
+    answer = await alice.request("bob", model(item="tea", number=3), timeout=30)
     assert answer.content == 3
     assert orders == [model(item="tea", number=3)]
-    answer = await alice.request("bob", {"item": "tea", "number": "many"}, timeout=10)
+    answer = await alice.request("bob", {"item": "tea", "number": "many"}, timeout=30)
     assert answer.performative == "not-understood"
     assert answer.content["error"]["code"] == "InvalidEnvelope"
     assert "number" in str(answer.content["error"])
@@ -210,7 +210,7 @@ async def test_nobody_for_a_performative(lab: Lab, door: str) -> None:
     platform = await lab.through(door)
     await lab.agent("bob", platform)
     alice = await lab.agent("alice", platform)
-    answer = await alice.request("bob", "hello", timeout=10)
+    answer = await alice.request("bob", "hello", timeout=30)
     assert answer.performative == "not-understood"
     assert answer.content["error"]["field"] == "performative"
 

@@ -9,8 +9,6 @@ from caxton_nats.sdk.agent import Agent
 from tests.integration.lab import Lab
 from tests.plugins.eventually import eventually
 
-ONE_SECOND = 1.0
-
 
 async def test_unknown_receiver(lab: Lab, door: str) -> None:
     """A message to an agent that nobody registered is refused, and nothing is stored."""
@@ -57,7 +55,7 @@ async def test_name_is_free_after_a_kill(lab: Lab) -> None:
 
 
 async def test_who_has_left_gets_no_mail(lab: Lab, door: str) -> None:
-    """After `leave` the name is unknown, to every process within a second."""
+    """After `leave` the name is unknown, soon to every process."""
     platform = await lab.through(door)
     alice = await lab.agent("alice", await lab.platform(router=door))
     bob = Agent("bob")
@@ -77,18 +75,18 @@ async def test_who_has_left_gets_no_mail(lab: Lab, door: str) -> None:
             return True
         return False
 
-    await eventually(unknown, within=ONE_SECOND)
+    await eventually(unknown)
     # What went through in between waits for the next one of that name.
     await lab.collector("bob", platform)
     await eventually(settled)
 
 
 async def test_mirror_follows_another_process(lab: Lab) -> None:
-    """What another process registers or removes is in the mirror within a second."""
+    """What another process registers or removes comes into the mirror."""
     platform = await lab.platform()
     bob = platform.agent_id("bob")
     other = await lab.spawn("agent", "bob", "record")
-    await eventually(lambda: platform.registry.find(bob) is not None, within=ONE_SECOND)
+    await eventually(lambda: platform.registry.find(bob) is not None)
     found = platform.registry.find(bob)
     assert found is not None
     assert found.address == platform.ports.mailboxes.address(bob)
@@ -97,10 +95,9 @@ async def test_mirror_follows_another_process(lab: Lab) -> None:
     await third.registrar.register(bob, capabilities=["shout"])
     await eventually(
         lambda: [one.agent for one in platform.registry.find_by_capability("shout")] == [bob],
-        within=ONE_SECOND,
     )
     await third.registrar.deregister(bob)
-    await eventually(lambda: platform.registry.find(bob) is None, within=ONE_SECOND)
+    await eventually(lambda: platform.registry.find(bob) is None)
     assert platform.registry.find_by_capability("shout") == ()
 
 

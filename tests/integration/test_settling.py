@@ -14,10 +14,10 @@ from caxton_nats.sdk.context import Context
 from caxton_nats.telemetry import Action
 from tests.integration.faults import unsettling
 from tests.integration.lab import EMBEDDED_ONLY, Lab
-from tests.plugins.eventually import eventually
+from tests.plugins.eventually import PATIENCE, eventually
 
 
-async def one_dead_letter(platform: Platform, within: float = 10) -> DeadLetter:
+async def one_dead_letter(platform: Platform, within: float = PATIENCE) -> DeadLetter:
     """Wait until exactly one letter is there and its mailbox is empty; return the letter."""
 
     async def dead() -> bool:
@@ -62,7 +62,7 @@ async def test_failure_is_retried_with_growing_delay(lab: Lab) -> None:
     bob = Failing("bob", ValueError("no ü"), times=3)
     await lab.start(bob, platform)
     await (await lab.agent("alice", platform)).send("inform", "bob", "try")
-    await eventually(lambda: bob.done == ["try"], within=10)
+    await eventually(lambda: bob.done == ["try"])
     assert [ctx.attempt for _, ctx in bob.calls] == [1, 2, 3, 4]
     floors = (0.08, 0.24, 0.72)
     assert all(gap >= floor for gap, floor in zip(bob.gaps, floors, strict=True)), bob.gaps
@@ -157,7 +157,7 @@ async def test_crash_between_handler_and_ack(lab: Lab) -> None:
     async def settled() -> bool:
         return not await platform.ports.mailboxes.pending()
 
-    await eventually(settled, within=10)
+    await eventually(settled)
     assert len(bob.calls) == 1
     assert lab.books.count(Action.DUPLICATE) == 1
 
@@ -171,7 +171,7 @@ async def test_killed_worker_is_covered_by_its_successor(lab: Lab) -> None:
     await eventually(lambda: worker.notes == ["job"])
     await worker.kill()
     bob = await lab.collector("bob", platform)
-    await eventually(lambda: bob.contents == ["job"], within=10)
+    await eventually(lambda: bob.contents == ["job"])
     assert lab.books.count(Action.DELIVERED) == 2, "once in each process"
 
 
@@ -284,13 +284,13 @@ async def test_order_survives_a_retry(lab: Lab) -> None:
 
 async def test_handler_longer_than_ack_wait(lab: Lab) -> None:
     """A handler may take much longer than ack_wait: its delivery is kept and not given twice."""
-    platform = await lab.platform(ack_wait=0.5)
+    platform = await lab.platform(ack_wait=1.5)
     bob = Agent("bob")
     done: list[int] = []
 
     @bob.on("inform")
     async def slow(ctx: Context) -> None:
-        await asyncio.sleep(1.6)
+        await asyncio.sleep(3.5)  # more than two of them
         done.append(ctx.attempt)
 
     await lab.start(bob, platform)
@@ -310,13 +310,13 @@ async def test_handler_longer_than_ack_wait(lab: Lab) -> None:
 @EMBEDDED_ONLY  # about what one process keeps
 async def test_waiting_message_is_kept_too(lab: Lab) -> None:
     """A message that waits in the process behind a slow one is not delivered again either."""
-    platform = await lab.platform(ack_wait=0.5)
+    platform = await lab.platform(ack_wait=1.5)
     bob = Agent("bob")
     done: list[tuple[object, int]] = []
 
     @bob.on("inform")
     async def slow(ctx: Context) -> None:
-        await asyncio.sleep(0.9)
+        await asyncio.sleep(2.5)  # the second one waits longer than that
         done.append((ctx.content, ctx.attempt))
 
     await lab.start(bob, platform)

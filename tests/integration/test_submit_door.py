@@ -11,7 +11,7 @@ import pytest
 from caxton_nats.core.dead_letter import Stage
 from caxton_nats.engine.platform import Platform
 from tests.integration.lab import Collector, Lab
-from tests.plugins.eventually import eventually
+from tests.plugins.eventually import PATIENCE, eventually
 
 SUBJECT = "caxton.submit.alice"
 
@@ -141,7 +141,7 @@ async def test_crash_after_routing(lab: Lab) -> None:
     assert await doomed.wait() == -9
     await eventually(lambda: bob.contents == [1])
     await lab.router(ack_wait=1.0)
-    await eventually(ingress_is_empty(platform), within=10)
+    await eventually(ingress_is_empty(platform))
     assert await platform.ports.mailboxes.stored() == 1
     assert bob.contents == [1]
 
@@ -158,7 +158,7 @@ async def test_full_mailbox_is_tried_again(lab: Lab) -> None:
 
     await eventually(full)
     bob = await lab.collector("bob", platform)
-    await eventually(lambda: sorted(bob.contents) == [0, 1], within=20)
+    await eventually(lambda: sorted(bob.contents) == [0, 1])
     assert await platform.ports.dead_letters.list() == []
 
 
@@ -188,7 +188,7 @@ def ingress_is_empty(platform: Platform) -> Callable[[], Awaitable[bool]]:
 
 
 async def told_once(
-    platform: Platform, alice: Collector, code: str, act: str, within: float = 10
+    platform: Platform, alice: Collector, code: str, act: str, within: float = PATIENCE
 ) -> None:
     """Wait until nothing is under way any more; then alice has one notice and no second one."""
     await eventually(lambda: bool(alice.got), within=within, what="a notice")

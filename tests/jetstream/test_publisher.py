@@ -27,7 +27,7 @@ async def server(embedded_server: StartServer) -> EmbeddedServer:
 
 @pytest.fixture
 async def connection(server: EmbeddedServer) -> AsyncIterator[Connection]:
-    connection = await connect(server.url, name="test", request_timeout=2)
+    connection = await connect(server.url, name="test", request_timeout=10)
     config = {"name": "MAIL", "subjects": ["mail.*"], "max_msg_size": 10_000, "allow_direct": True}
     await connection.api("STREAM.CREATE.MAIL", config)
     yield connection

@@ -28,9 +28,9 @@ from caxton_nats.jetstream import direct, subjects
 from caxton_nats.jetstream.connection import Connection, connect
 from caxton_nats.telemetry import Action, Event
 from tests.plugins.deployments import wipe
+from tests.plugins.eventually import PATIENCE
 
 _ENDED = (Action.HANDLED, Action.DUPLICATE)
-_PATIENCE = 5.0
 _decoder = msgspec.json.Decoder(Event)
 
 
@@ -170,7 +170,7 @@ class Books:
     async def check(self) -> None:
         """Wait until what is under way has settled; then all must add up."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + _PATIENCE
+        end = loop.time() + PATIENCE
         while complaint := (await self.tally()).complaint():
             assert loop.time() < end, complaint
             await asyncio.sleep(0.05)

@@ -6,9 +6,12 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 
+PATIENCE = 30.0
+"""Seconds that a busy machine may take; who waits for a condition pays only for what it takes."""
+
 
 async def eventually(
-    condition: Callable[[], bool | Awaitable[bool]], *, within: float = 5.0, what: str = ""
+    condition: Callable[[], bool | Awaitable[bool]], *, within: float = PATIENCE, what: str = ""
 ) -> None:
     """Return as soon as the condition holds; fail the test if it does not within the seconds."""
     loop = asyncio.get_running_loop()

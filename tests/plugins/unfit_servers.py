@@ -44,7 +44,7 @@ async def without_jetstream(folder: Path) -> AsyncIterator[str]:
     )
     try:
         ports = folder / f"nats-server_{process.pid}.ports"
-        await eventually(lambda: ports.exists() and bool(ports.read_text()), within=20)
+        await eventually(lambda: ports.exists() and bool(ports.read_text()))
         yield json.loads(ports.read_text())["nats"][0]
     finally:
         process.terminate()

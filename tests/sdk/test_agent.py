@@ -216,7 +216,7 @@ async def test_request(stage: Stage, answer: str) -> None:
     """The answer that ends it is returned, whatever it says; `agree` before it is not the end."""
     await stage.start(answering("bob", "agree", answer))
     alice = await stage.collector()
-    context = await alice.request("bob", "?", timeout=5)
+    context = await alice.request("bob", "?", timeout=30)
     assert (context.performative, context.content) == (answer, answer)
     assert context.envelope.protocol == "fipa-request"
     await stage.quiet()
@@ -233,7 +233,7 @@ async def test_requests_do_not_mix(stage: Stage) -> None:
 
     await stage.start(bob)
     alice = await stage.agent()
-    answers = await asyncio.gather(*(alice.request("bob", n, timeout=10) for n in range(50)))
+    answers = await asyncio.gather(*(alice.request("bob", n, timeout=30) for n in range(50)))
     assert [context.content for context in answers] == list(range(50))
 
 
@@ -252,7 +252,7 @@ async def test_second_answer(stage: Stage) -> None:
     """What comes after the answer goes to a handler and is not lost."""
     await stage.start(answering("bob", "inform", "failure"))
     alice = await stage.collector()
-    assert (await alice.request("bob", timeout=5)).performative == "inform"
+    assert (await alice.request("bob", timeout=30)).performative == "inform"
     await eventually(lambda: alice.acts == ["failure"])
 
 
@@ -260,7 +260,7 @@ async def test_request_that_cannot_be_sent(stage: Stage) -> None:
     """The sender's error comes at once, and nothing is left waiting."""
     alice = await stage.agent()
     with pytest.raises(AgentNotFound):
-        await alice.request("nobody", timeout=5)
+        await alice.request("nobody", timeout=30)
     assert not alice._dialogue.waits()
 
 
@@ -269,10 +269,10 @@ async def test_one_token_for_two_requests(stage: Stage) -> None:
     late = asyncio.Event()
     await stage.start(answering("bob", "inform", delay=late))
     alice = await stage.agent()
-    first = asyncio.create_task(alice.request("bob", timeout=5, reply_with="r-1"))
+    first = asyncio.create_task(alice.request("bob", timeout=30, reply_with="r-1"))
     await eventually(alice._dialogue.waits)
     with pytest.raises(InvalidEnvelope, match="reply_with"):
-        await alice.request("bob", timeout=5, reply_with="r-1")
+        await alice.request("bob", timeout=30, reply_with="r-1")
     late.set()
     assert (await first).performative == "inform"
 
@@ -314,7 +314,7 @@ async def test_request_in_a_handler_with_one_place(stage: Stage) -> None:
 
         @alice.on("inform")
         async def ask(ctx: Context) -> None:
-            answer = await alice.request("bob", timeout=5, conversation_id=ctx.conversation_id)
+            answer = await alice.request("bob", timeout=30, conversation_id=ctx.conversation_id)
             answers.append(answer.content)
 
         await narrow.start(alice)

@@ -26,7 +26,7 @@ def tracer() -> Iterator[trace.Tracer]:
 async def exchange(bob: Agent, **fields: str) -> Context:
     alice = Agent("alice")
     async with memory_platform() as platform, started(platform, bob, alice):
-        return await alice.request("bob", "?", timeout=5, **fields)
+        return await alice.request("bob", "?", timeout=30, **fields)
 
 
 async def test_an_answer_carries_the_trace_of_its_message_byte_for_byte() -> None:
