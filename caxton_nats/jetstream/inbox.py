@@ -90,8 +90,10 @@ class PullInbox:
         Raises:
             TransportError: an ack was not confirmed; that message may come again.
         """
+        back = [(one, way) for one, way in settled if isinstance(way, Nak)]
         results = await asyncio.gather(
-            *(self._settle(delivery, disposition) for delivery, disposition in settled),
+            self._give_back(back),
+            *(self._ack(delivery) for delivery, way in settled if not isinstance(way, Nak)),
             return_exceptions=True,
         )
         for result in results:
@@ -127,19 +129,33 @@ class PullInbox:
         self._buffer.clear()
         return left
 
-    async def _settle(self, delivery: Delivery, disposition: Disposition) -> None:
-        if isinstance(disposition, Nak):
-            await self._publish(delivery, _nak(disposition))
-            return
-        what = f"ack of {delivery.origin.stream} {delivery.origin.sequence}"
+    async def _give_back(self, back: Sequence[tuple[Delivery, Nak]]) -> None:
+        """Give back in order; what goes back at once has when this returns.
+
+        The server takes naks and pulls from two queues: unconfirmed, a pull that was sent later
+        may be served first, with newer messages than those that come back.
+        """
+        at_once = [delivery for delivery, nak in back if not nak.delay]
+        for delivery, nak in back:
+            if not at_once or delivery is not at_once[-1]:
+                await self._publish(delivery, _nak(nak))
+        if at_once:
+            # Not repeated if it fails: the message may be in other hands by then.
+            await self._request(at_once[-1], b"-NAK")
+
+    async def _ack(self, delivery: Delivery) -> None:
         for tried in range(1, _ACK_TRIES + 1):
             try:
-                await self._connection.request(str(delivery.handle), b"+ACK", what=what)
+                await self._request(delivery, b"+ACK")
                 break
             except TransportError:
                 # An ack may come twice; one that never comes has a handled message come again.
                 if tried == _ACK_TRIES:
                     raise
+
+    async def _request(self, delivery: Delivery, answer: bytes) -> None:
+        what = f"settling {delivery.origin.stream} {delivery.origin.sequence}"
+        await self._connection.request(str(delivery.handle), answer, what=what)
 
     async def _publish(self, delivery: Delivery, answer: bytes) -> None:
         try:

@@ -9,11 +9,12 @@ from datetime import timedelta
 
 import pytest
 
-from caxton_nats.core.disposition import Ack
+from caxton_nats.core.disposition import Ack, Nak
 from caxton_nats.core.errors import StreamMissing
 from caxton_nats.jetstream.connection import Connection, connect
 from caxton_nats.jetstream.embedded import EmbeddedServer
 from caxton_nats.jetstream.inbox import PullInbox
+from caxton_nats.ports import Delivery
 from tests.plugins.eventually import eventually
 from tests.plugins.servers import StartServer
 
@@ -190,3 +191,19 @@ async def test_what_came_and_is_not_fetched_is_kept_too(
     rest = await inbox.fetch(10, A_MOMENT)
     await inbox.settle([(delivery, Ack()) for delivery in (first, *rest)])
     assert [delivery.body for delivery in rest] == [b"2", b"3"]
+
+
+async def test_what_went_back_comes_before_what_is_new(
+    connection: Connection, inbox: PullInbox
+) -> None:
+    """A pull sent after `settle` has returned is served first with what was given back.
+
+    Unconfirmed, the naks lose against the pull about every other time.
+    """
+    await asyncio.gather(*(send(connection, str(number)) for number in range(40)))
+    for _ in range(25):
+        taken: list[Delivery] = []
+        while len(taken) < 20:
+            taken += await inbox.fetch(20 - len(taken), LONG)
+        assert [one.origin.sequence for one in taken] == list(range(1, 21))
+        await inbox.settle([(delivery, Nak(timedelta())) for delivery in taken])
