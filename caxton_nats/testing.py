@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from caxton_nats.app import RandomIds, SystemClock, mailbox_options, router_options
+from caxton_nats.app import RandomIds, SystemClock, at_work, mailbox_options, router_options
 from caxton_nats.config import Settings
 from caxton_nats.engine.platform import Platform, build
 from caxton_nats.memory import MemoryBroker
@@ -49,5 +49,5 @@ async def memory_platform(
         observer=observer,
         mailbox_options=mailbox_options(chosen),
     )
-    await broker.registry_store.follow(platform.registry)
-    yield platform
+    async with at_work(platform):
+        yield platform

@@ -34,6 +34,7 @@ CONSUMERS = {
     "router": "CAXTON_INGRESS",
     "advisories": "CAXTON_ADVISORIES",
     "mailbox": "CAXTON_MAILBOX_0",
+    "timers": "CAXTON_TIMERS",
 }
 
 

@@ -15,10 +15,10 @@ ASK = """
 import json
 from pathlib import Path
 import caxton_nats
-from caxton_nats.jetstream import topology
+from caxton_nats.jetstream import stream_files, topology
 print(json.dumps({
     "package": str(Path(caxton_nats.__file__).parent),
-    "streams": str(topology._folder()),
+    "streams": str(stream_files._folder()),
     "names": [config["name"] for config in topology.streams(topology.Options(shards=1))],
     "consumers": [topology.consumer(name)["ack_policy"] for name in ("mailbox", "router")],
 }))

@@ -18,7 +18,7 @@ from caxton_nats.core.errors import CaxtonError
 from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.core.notice import notice
 from caxton_nats.core.registry import Registry
-from caxton_nats.engine.router import message_key
+from caxton_nats.engine.dispatch import message_key
 from caxton_nats.ports import Delivery, Letter, Ports
 from caxton_nats.telemetry import Action, Observer, event
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from caxton_nats.core.identifiers import AgentId, agent_id
@@ -12,7 +13,8 @@ from caxton_nats.engine.receiver import MailboxOptions, Receiver
 from caxton_nats.engine.redrive import Redrive
 from caxton_nats.engine.registrar import LocalRegistrar
 from caxton_nats.engine.router import Router, RouterOptions
-from caxton_nats.ports import Door, Ports, Registrar
+from caxton_nats.engine.timekeeper import WhenDue
+from caxton_nats.ports import Answer, Door, Ports, Registrar
 from caxton_nats.telemetry import Observer, guarded
 
 
@@ -31,6 +33,12 @@ class Platform:
     redrive: Redrive
     mailbox_options: MailboxOptions
     observer: Observer
+    routes: bool
+    """Whether this process routes what it sends, or leaves it to the router service."""
+    answers: Mapping[str, Answer]
+    """What other processes may ask this router, by question."""
+    when_due: Mapping[str, WhenDue]
+    """What a router service does with timers that have come due, by their kind."""
 
     def agent_id(self, name: str) -> AgentId:
         """Return the checked identifier; a bare name is an agent of this platform."""
@@ -91,4 +99,7 @@ def build(
         redrive=Redrive(ports, own_door, observer=observer),
         mailbox_options=mailbox_options,
         observer=observer,
+        routes=door is None,
+        answers={},
+        when_due={},
     )

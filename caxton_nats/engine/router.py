@@ -6,8 +6,6 @@ routers may run. Each message of a batch fails or succeeds on its own.
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import logging
 from collections.abc import Sequence
 
@@ -15,14 +13,14 @@ import msgspec
 
 from caxton_nats.core import codec
 from caxton_nats.core.dead_letter import Origin
-from caxton_nats.core.envelope import NO_CONTENT, Envelope, content_bytes, with_content
-from caxton_nats.core.errors import CaxtonError, QueueFull, TransportError
-from caxton_nats.core.identifiers import AgentId, token
-from caxton_nats.core.registry import Registration, Registry
-from caxton_nats.core.routing import Route, agent_not_found, route
+from caxton_nats.core.envelope import Envelope, with_content
+from caxton_nats.core.errors import CaxtonError, TransportError
+from caxton_nats.core.registry import Registry
 from caxton_nats.core.validation import Limits, check, complete
 from caxton_nats.engine.admission import Admission, Candidate
-from caxton_nats.ports import Letter, Outcome, Ports, Receipt, Stored, Submission
+from caxton_nats.engine.dispatch import Accepted, Dispatch
+from caxton_nats.engine.resolution import Resolution
+from caxton_nats.ports import Outcome, Ports, Receipt, Submission
 from caxton_nats.telemetry import Action, Observer, event
 
 log = logging.getLogger("caxton_nats")
@@ -39,13 +37,6 @@ class RouterOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Bound of a mailbox, for the error text; the server enforces it."""
 
 
-class Accepted(msgspec.Struct, frozen=True):
-    """A message on its way through the stages."""
-
-    envelope: Envelope
-    route: Route
-
-
 class Router:
     """The engine behind all three doors (seed: MessageRouter.route_message, DeliveryEngine)."""
 
@@ -53,14 +44,15 @@ class Router:
         self, ports: Ports, registry: Registry, options: RouterOptions, *, observer: Observer
     ) -> None:
         self._ports = ports
-        self._registry = registry
         self._options = options
         self._observe = observer
+        self._resolution = Resolution(registry, ports.registry_store)
         self._admission = Admission(
             ports.conversations,
             ports.clock,
             max_participants=options.limits.max_participants,
         )
+        self._dispatch = Dispatch(ports, max_body=options.max_body, queue_size=options.queue_size)
 
     async def send(self, batch: Sequence[Submission]) -> list[Receipt | CaxtonError]:
         """Route the batch; one receipt or error each, in order.
@@ -87,7 +79,7 @@ class Router:
         for at, submission in enumerate(batch):
             try:
                 envelope = await self._take_up(self._check(submission))
-                accepted[at] = Accepted(envelope, await self._resolve(envelope))
+                accepted[at] = Accepted(envelope, await self._resolution.resolve(envelope))
             except CaxtonError as refusal:
                 results[at] = refusal
         await self._admit(accepted, results)
@@ -123,20 +115,6 @@ class Router:
         check(whole, self._options.limits, self._ports.clock.now())
         return whole
 
-    async def _resolve(self, envelope: Envelope) -> Route:
-        """Look the receivers up; ask the store for those that the mirror does not know yet."""
-        found = route(envelope, self._registry)
-        if not found.unknown:
-            return found
-        for agent in found.unknown:
-            stored = await self._ports.registry_store.load(agent)
-            if stored is not None:
-                self._registry.put(stored[0])
-        found = route(envelope, self._registry)
-        if not found.found:
-            raise agent_not_found(found.unknown[0])
-        return found
-
     async def _admit(
         self, accepted: dict[int, Accepted], results: list[Receipt | CaxtonError | None]
     ) -> None:
@@ -153,85 +131,11 @@ class Router:
     async def _publish(
         self, accepted: dict[int, Accepted], results: list[Receipt | CaxtonError | None]
     ) -> None:
-        packed = await asyncio.gather(
-            *(self._pack(one) for one in accepted.values()), return_exceptions=True
-        )
-        letters: list[Letter] = []
-        owners: list[tuple[int, int]] = []
-        for at, pack in zip(list(accepted), packed, strict=True):
-            if isinstance(pack, CaxtonError):
-                results[at] = pack
-                del accepted[at]
-            elif isinstance(pack, BaseException):
-                raise pack
-            else:
-                owners.append((at, len(pack)))
-                letters += pack
-        stored = iter(await self._ports.publisher.publish(letters) if letters else [])
-        for at, count in owners:
-            results[at] = self._receipt(accepted[at], [next(stored) for _ in range(count)])
-
-    async def _pack(self, one: Accepted) -> list[Letter]:
-        """Return one letter per receiver; they share their bytes unless content is set aside."""
-        body = codec.encode(one.envelope)
-        headers = _headers(one.envelope)
-        letters = []
-        for registration in one.route.found:
-            key = message_key(one.envelope, registration.agent)
-            if len(body) > self._options.max_body:
-                letter_body = await self._set_aside(one.envelope, key)
-            else:
-                letter_body = body
-            letters.append(
-                Letter(registration.agent, registration.address, key, letter_body, headers)
-            )
-        return letters
-
-    async def _set_aside(self, envelope: Envelope, key: str) -> bytes:
-        """Put the content into the content store and return the envelope with its claim.
-
-        Each receiver has an object of its own, which goes when that receiver has settled.
-        """
-        content = content_bytes(envelope)
-        digest = hashlib.sha256(content).hexdigest()
-        claim = await self._ports.contents.put(f"{key}.{digest[:16]}", content)
-        return codec.encode(msgspec.structs.replace(envelope, content=NO_CONTENT, claim=claim))
-
-    def _receipt(
-        self, one: Accepted, stored: Sequence[Stored | CaxtonError]
-    ) -> Receipt | CaxtonError:
-        outcomes = {
-            registration.agent: self._outcome(registration, result)
-            for registration, result in zip(one.route.found, stored, strict=True)
-        }
-        for agent in one.route.unknown:
-            outcomes[agent] = Outcome(receiver=agent, error=agent_not_found(agent))
-        ordered = tuple(outcomes[agent] for agent in one.envelope.receiver)
-        errors = [outcome.error for outcome in ordered if outcome.error is not None]
-        if len(errors) == len(ordered):
-            return errors[0]
-        self._tell_routed(one.envelope, ordered)
-        return Receipt(message_id=one.envelope.message_id, outcomes=ordered)
-
-    def _outcome(self, registration: Registration, result: Stored | CaxtonError) -> Outcome:
-        agent = registration.agent
-        if isinstance(result, QueueFull):
-            full = QueueFull(
-                f"the mailbox of {agent} is full",
-                field="receiver",
-                limit=self._options.queue_size,
-                value=self._options.queue_size,
-                hint="send again when the agent has worked some of it off",
-            )
-            return Outcome(receiver=agent, error=full)
-        if isinstance(result, CaxtonError):
-            return Outcome(receiver=agent, error=result)
-        return Outcome(
-            receiver=agent,
-            stream=result.stream,
-            sequence=result.sequence,
-            duplicate=result.duplicate,
-        )
+        published = await self._dispatch.publish(list(accepted.values()))
+        for (at, one), result in zip(accepted.items(), published, strict=True):
+            results[at] = result
+            if isinstance(result, Receipt):
+                self._tell_routed(one.envelope, result.outcomes)
 
     def _tell_routed(self, envelope: Envelope, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
@@ -251,15 +155,6 @@ class Router:
         return result
 
 
-def message_key(envelope: Envelope, receiver: AgentId) -> str:
-    """Return the identity under which a mailbox stream suppresses duplicates.
-
-    A stream compares ids of all its messages, whoever sent them: with the sender in it, nobody can
-    swallow another's message by guessing its id. Tokens have no dot, so no two keys can meet.
-    """
-    return f"{token(envelope.sender)}.{token(receiver)}.{envelope.message_id}"
-
-
 def _with_trace(envelope: Envelope, submission: Submission) -> Envelope:
     if envelope.traceparent or "traceparent" not in submission.headers:
         return envelope
@@ -268,13 +163,3 @@ def _with_trace(envelope: Envelope, submission: Submission) -> Envelope:
         traceparent=submission.headers["traceparent"],
         tracestate=submission.headers.get("tracestate", ""),
     )
-
-
-def _headers(envelope: Envelope) -> dict[str, str]:
-    """Return the W3C trace context as headers, for tools that look there."""
-    headers = {}
-    if envelope.traceparent:
-        headers["traceparent"] = envelope.traceparent
-    if envelope.tracestate:
-        headers["tracestate"] = envelope.tracestate
-    return headers

@@ -18,6 +18,8 @@ DESCRIPTION = "Description"
 SEQUENCE = "Nats-Sequence"
 SUBJECT = "Nats-Subject"
 TIME_STAMP = "Nats-Time-Stamp"
+SCHEDULE = "Nats-Schedule"
+SCHEDULE_TARGET = "Nats-Schedule-Target"
 
 
 def kept_headers(headers: Mapping[str, str] | None) -> dict[str, str]:

@@ -1,8 +1,7 @@
 """The topology: streams/*.json against what a server has.
 
-The files are JetStream's own configuration, taken as they are by ``nats stream add --config``.
-They show shard 0; the other shards differ in the number only. What a deployment may choose
-(`Options`) is laid over them. Comparing is pure; `inspect`, `apply` and `discover` act.
+What the files say is read by jetstream/stream_files.py. Comparing is pure; `inspect`, `apply` and
+`discover` act.
 
 A running deployment says of itself what every client must agree on (platform name, number of
 shards): it is kept in the metadata of CAXTON_INGRESS, so a client is never configured with it.
@@ -11,54 +10,44 @@ shards): it is kept in the metadata of CAXTON_INGRESS, so a client is never conf
 from __future__ import annotations
 
 import asyncio
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from caxton_nats.core.errors import ConfigurationError, StreamMissing, TransportError
 from caxton_nats.jetstream.connection import Connection
+from caxton_nats.jetstream.stream_files import (
+    MARK,
+    PLATFORM,
+    QUEUE,
+    SHARDS,
+    Json,
+    Options,
+    consumer,
+    streams,
+)
 from caxton_nats.jetstream.subjects import INGRESS_STREAM, MAILBOX_STREAM
 
-MARK = "caxton"
-"""Metadata key of every stream that is ours; its value is the version of the topology."""
-_PLATFORM = "caxton-platform"
-_SHARDS = "caxton-shards"
-_QUEUE = "max_msgs_per_subject"
-_NANOSECONDS = 1_000_000_000
-_STREAM_KEYS = frozenset(
-    {
-        *("name", "description", "subjects", "retention", "storage", "num_replicas", "metadata"),
-        *("max_consumers", "max_msgs", "max_msgs_per_subject", "max_bytes", "max_age"),
-        *("max_msg_size", "discard", "discard_new_per_subject", "duplicate_window"),
-        *("allow_direct", "allow_rollup_hdrs", "allow_msg_ttl", "deny_delete", "deny_purge"),
-    }
-)
-_CONSUMER_KEYS = frozenset(
-    {
-        *("durable_name", "description", "filter_subject", "deliver_policy", "ack_policy"),
-        *("replay_policy", "ack_wait", "max_deliver", "max_ack_pending", "max_waiting"),
-    }
-)
+__all__ = [
+    "MARK",
+    "Deployment",
+    "Difference",
+    "Json",
+    "Options",
+    "apply",
+    "compare",
+    "consumer",
+    "discover",
+    "ensure_consumer",
+    "inspect",
+    "streams",
+]
+
 _FIXED = frozenset({"retention", "storage"})
 """What a server cannot change of a stream that exists."""
 
 _STORE_FAILED = 10049
 _TRIES, _PAUSE = 5, 0.2
-Json = dict[str, Any]
-
-
-class Options(msgspec.Struct, frozen=True):
-    """What a deployment may choose."""
-
-    platform: str = "caxton"
-    shards: int = 16
-    queue_size: int = 1000
-    """Messages one agent's mailbox holds at most."""
-    replicas: int = 1
-    duplicate_window: float = 120.0
-    """Seconds in which a repeated message id is recognised at publish."""
 
 
 class Deployment(msgspec.Struct, frozen=True):
@@ -76,27 +65,6 @@ class Difference(msgspec.Struct, frozen=True):
     kind: Literal["missing", "changed", "foreign"]
     changes: dict[str, tuple[Any, Any]] = {}
     """Key -> (what the server has, what the files say)."""
-
-
-def streams(options: Options) -> list[Json]:
-    """Return the configuration of every stream of a deployment.
-
-    CAXTON_INGRESS comes last: where it exists as we write it, all the others do.
-    """
-    found: list[Json] = []
-    for path in sorted(_folder().glob("*.stream.json")):
-        config = _load(path, _STREAM_KEYS)
-        sharded = config["name"] == f"{MAILBOX_STREAM}0"
-        found += [
-            _configured(_for_shard(config, shard), options)
-            for shard in range(options.shards if sharded else 1)
-        ]
-    return sorted(found, key=lambda config: bool(config["name"] == INGRESS_STREAM))
-
-
-def consumer(name: str) -> Json:
-    """Return the configuration in ``streams/<name>.consumer.json``."""
-    return _load(_folder() / f"{name}.consumer.json", _CONSUMER_KEYS)
 
 
 def compare(wanted: Json, actual: Json | None) -> Difference | None:
@@ -165,13 +133,13 @@ async def discover(connection: Connection) -> Deployment | None:
     if MARK not in metadata:
         raise _foreign(INGRESS_STREAM)
     mailbox = await _actual(connection, f"{MAILBOX_STREAM}0")
-    if mailbox is None or _SHARDS not in metadata:
+    if mailbox is None or SHARDS not in metadata:
         # Interrupted, or added by hand: applying the topology completes it.
         return None
     return Deployment(
-        platform=metadata.get(_PLATFORM, Options().platform),
-        shards=int(metadata.get(_SHARDS, Options().shards)),
-        queue_size=int(mailbox[_QUEUE]),
+        platform=metadata.get(PLATFORM, Options().platform),
+        shards=int(metadata.get(SHARDS, Options().shards)),
+        queue_size=int(mailbox[QUEUE]),
     )
 
 
@@ -181,49 +149,6 @@ async def ensure_consumer(connection: Connection, stream: str, config: Json) -> 
     if "filter_subject" in config:
         subject += f".{config['filter_subject']}"
     await connection.api(subject, {"stream_name": stream, "config": config, "action": ""})
-
-
-def _folder() -> Path:
-    """Return streams/: beside the package in a checkout, inside it in the wheel."""
-    packaged = Path(str(files("caxton_nats"))) / "_streams"
-    return packaged if packaged.is_dir() else packaged.parents[1] / "streams"
-
-
-def _load(path: Path, known: frozenset[str]) -> Json:
-    try:
-        config: Json = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (OSError, ValueError, msgspec.MsgspecError) as error:
-        raise ConfigurationError(f"cannot be read: {error}", field=path.name) from None
-    unknown = sorted(config.keys() - known)
-    if unknown:
-        raise ConfigurationError(f"unknown keys: {', '.join(unknown)}", field=path.name)
-    return config
-
-
-def _for_shard(config: Json, shard: int) -> Json:
-    text = msgspec.json.encode(config).decode()
-    text = text.replace(f"{MAILBOX_STREAM}0", f"{MAILBOX_STREAM}{shard}")
-    numbered: Json = msgspec.json.decode(
-        text.replace("caxton.mailbox.0.", f"caxton.mailbox.{shard}.")
-    )
-    return numbered
-
-
-def _configured(config: Json, options: Options) -> Json:
-    config = {**config, "num_replicas": options.replicas}
-    name = config["name"]
-    if name.startswith(MAILBOX_STREAM):
-        config[_QUEUE] = options.queue_size
-        config["duplicate_window"] = int(options.duplicate_window * _NANOSECONDS)
-    if name == INGRESS_STREAM:
-        own = {_PLATFORM: options.platform, _SHARDS: str(options.shards)}
-        config["metadata"] = {**config["metadata"], **own}
-    config["subjects"] = [
-        subject.replace(f"{MAILBOX_STREAM}0", f"{MAILBOX_STREAM}{shard}")
-        for subject in config["subjects"]
-        for shard in range(options.shards if f"{MAILBOX_STREAM}0" in subject else 1)
-    ]
-    return config
 
 
 async def _actual(connection: Connection, name: str) -> Json | None:
@@ -300,15 +225,15 @@ async def _check_agreed(connection: Connection, options: Options) -> None:
 
 
 def _lowers_queue(difference: Difference) -> bool:
-    had, wanted = difference.changes.get(_QUEUE, (0, 0))
+    had, wanted = difference.changes.get(QUEUE, (0, 0))
     mailbox = difference.stream.startswith(MAILBOX_STREAM)
     return mailbox and wanted > 0 and (had <= 0 or wanted < had)
 
 
 async def _lower_queue(connection: Connection, config: Json, difference: Difference) -> None:
     """Lower the bound while nothing comes in: the server drops the oldest of what is above it."""
-    had, wanted = difference.changes[_QUEUE]
-    before = {**config, _QUEUE: had}
+    had, wanted = difference.changes[QUEUE]
+    before = {**config, QUEUE: had}
     await _change(connection, "UPDATE", {**before, "max_msgs": 1})
     try:
         await _check_room(connection, difference.stream, wanted)

@@ -23,6 +23,7 @@ from caxton_nats.memory.mail import (
     MemoryPublisher,
     turn,
 )
+from caxton_nats.memory.peers import MemoryPeers
 from caxton_nats.memory.stores import (
     MemoryAttempts,
     MemoryContentStore,
@@ -30,8 +31,10 @@ from caxton_nats.memory.stores import (
     MemoryDeadLetters,
     MemoryRegistryStore,
 )
+from caxton_nats.memory.timers import MemoryTimers
 from caxton_nats.memory.work_queue import Exhausted, Message, Rules, Stream
 from caxton_nats.ports import (
+    Answer,
     Attempts,
     Clock,
     ContentStore,
@@ -44,6 +47,7 @@ from caxton_nats.ports import (
     Publisher,
     RegistryStore,
     Stored,
+    Timers,
 )
 
 INGRESS = "CAXTON_INGRESS"
@@ -62,6 +66,7 @@ class MemoryBroker:
     conversations: ConversationStore
     contents: ContentStore
     attempts: Attempts
+    timers: Timers
 
     def __init__(
         self,
@@ -92,9 +97,13 @@ class MemoryBroker:
         self.conversations = MemoryConversationStore()
         self.contents = MemoryContentStore()
         self.attempts = MemoryAttempts()
+        self.timers = MemoryTimers(clock, ack_wait=ack_wait)
+        self._routers: dict[str, Mapping[str, Answer]] = {}
+        self._processes = 0
 
     def ports(self, ids: Ids) -> Ports:
-        """Return what an engine needs, all of it here."""
+        """Return what the engine of one process needs, all of it here."""
+        self._processes += 1
         return Ports(
             publisher=self.publisher,
             mailboxes=self.mailboxes,
@@ -103,6 +112,8 @@ class MemoryBroker:
             conversations=self.conversations,
             contents=self.contents,
             attempts=self.attempts,
+            timers=self.timers,
+            peers=MemoryPeers(self._routers, f"router-{self._processes}"),
             clock=self._clock,
             ids=ids,
         )

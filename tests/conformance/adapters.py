@@ -12,37 +12,22 @@ from datetime import timedelta
 
 import msgspec
 
+from caxton_nats.app import RandomIds
 from caxton_nats.core.identifiers import AgentId, agent_id, agent_token
 from caxton_nats.jetstream import subjects, topology
+from caxton_nats.jetstream.adapter import open_ports
 from caxton_nats.jetstream.connection import Connection, connect
-from caxton_nats.jetstream.dead_letters import DlqStream
 from caxton_nats.jetstream.inbox import PullInbox
-from caxton_nats.jetstream.mailboxes import ConsumerOptions, JetStreamMailboxes
+from caxton_nats.jetstream.mailboxes import ConsumerOptions
 from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
-from caxton_nats.jetstream.stores import (
-    KvAttempts,
-    KvConversationStore,
-    KvRegistryStore,
-    ObjectContentStore,
-)
 from caxton_nats.memory import MemoryBroker
-from caxton_nats.ports import (
-    Attempts,
-    Clock,
-    ContentStore,
-    ConversationStore,
-    DeadLetters,
-    Inbox,
-    Letter,
-    Mailboxes,
-    Publisher,
-    RegistryStore,
-    Stored,
-)
+from caxton_nats.ports import Inbox, Letter, Ports, Stored
 from tests.plugins.clock import RealClock
 from tests.plugins.deployments import deploy
 
 PLATFORM = "here"
+Another = Callable[[], AbstractAsyncContextManager[Ports]]
+Submit = Callable[[AgentId, bytes, Mapping[str, str]], Awaitable[Stored]]
 A_MOMENT = timedelta(milliseconds=50)
 LONG = timedelta(seconds=20)
 """Far longer than anything takes: a test that waits as long has found something missing."""
@@ -57,21 +42,29 @@ class Limits(msgspec.Struct, frozen=True):
     duplicate_window: timedelta = timedelta(seconds=2)
 
 
-class Adapter(msgspec.Struct, frozen=True, kw_only=True):
+class Adapter:
     """The ports of one adapter, and short ways to use them."""
 
-    publisher: Publisher
-    mailboxes: Mailboxes
-    dead_letters: DeadLetters
-    registry_store: RegistryStore
-    conversations: ConversationStore
-    contents: ContentStore
-    attempts: Attempts
-    ingress: Inbox
-    submit: Callable[[AgentId, bytes, Mapping[str, str]], Awaitable[Stored]]
-    """Store bytes for the router, as an agent that knows nothing but NATS would."""
-    clock: Clock
-    limits: Limits
+    def __init__(
+        self, ports: Ports, limits: Limits, ingress: Inbox, submit: Submit, another: Another
+    ) -> None:
+        self.ports = ports
+        self.limits = limits
+        self.ingress = ingress
+        self.submit = submit
+        """Store bytes for the router, as an agent that knows nothing but NATS would."""
+        self.another = another
+        """Open the ports once more, as another process would."""
+        self.publisher = ports.publisher
+        self.mailboxes = ports.mailboxes
+        self.dead_letters = ports.dead_letters
+        self.registry_store = ports.registry_store
+        self.conversations = ports.conversations
+        self.contents = ports.contents
+        self.attempts = ports.attempts
+        self.timers = ports.timers
+        self.peers = ports.peers
+        self.clock = ports.clock
 
     def letter(
         self,
@@ -115,19 +108,12 @@ async def memory(_url: str, limits: Limits) -> AsyncIterator[Adapter]:
         max_deliver=limits.max_deliver,
         duplicate_window=limits.duplicate_window,
     )
-    yield Adapter(
-        publisher=broker.publisher,
-        mailboxes=broker.mailboxes,
-        dead_letters=broker.dead_letters,
-        registry_store=broker.registry_store,
-        conversations=broker.conversations,
-        contents=broker.contents,
-        attempts=broker.attempts,
-        ingress=broker.ingress,
-        submit=broker.submit,
-        clock=clock,
-        limits=limits,
-    )
+
+    @asynccontextmanager
+    async def another() -> AsyncIterator[Ports]:
+        yield broker.ports(RandomIds())
+
+    yield Adapter(broker.ports(RandomIds()), limits, broker.ingress, broker.submit, another)
 
 
 @asynccontextmanager
@@ -152,37 +138,26 @@ async def jetstream(url: str, limits: Limits) -> AsyncIterator[Adapter]:
 async def _over(
     connection: Connection, deployment: topology.Deployment, limits: Limits
 ) -> AsyncIterator[Adapter]:
-    publisher = JetStreamPublisher(connection, queue_size=deployment.queue_size)
-    await publisher.start()
     consumer = topology.consumer("router")
     consumer["ack_wait"] = int(limits.ack_wait.total_seconds() * 1e9)
     await topology.ensure_consumer(connection, subjects.INGRESS_STREAM, consumer)
     ingress = PullInbox(connection, subjects.INGRESS_STREAM, subjects.ROUTER_CONSUMER)
     await ingress.start()
+    publisher = JetStreamPublisher(connection, queue_size=deployment.queue_size)
+    await publisher.start()
 
     async def submit(agent: AgentId, body: bytes, headers: Mapping[str, str]) -> Stored:
         return await publisher.store_one(
             Post(f"{subjects.SUBMIT}.{agent_token(agent)}", body, headers)
         )
 
-    registry_store = KvRegistryStore(connection, publisher, deployment.platform)
     options = ConsumerOptions(limits.ack_wait.total_seconds(), limits.max_deliver)
-    try:
-        yield Adapter(
-            publisher=publisher,
-            mailboxes=JetStreamMailboxes(connection, deployment, options),
-            dead_letters=DlqStream(connection, publisher, deployment.platform),
-            registry_store=registry_store,
-            conversations=KvConversationStore(connection, publisher),
-            contents=ObjectContentStore(connection),
-            attempts=KvAttempts(connection, publisher),
-            ingress=ingress,
-            submit=submit,
-            clock=RealClock(),
-            limits=limits,
-        )
-    finally:
-        await registry_store.stop()
+
+    def another() -> AbstractAsyncContextManager[Ports]:
+        return open_ports(connection, deployment, options, clock=RealClock(), ids=RandomIds())
+
+    async with another() as ports:
+        yield Adapter(ports, limits, ingress, submit, another)
 
 
 Factory = Callable[[str, Limits], AbstractAsyncContextManager[Adapter]]

@@ -16,10 +16,11 @@ from caxton_nats.core.disposition import RetryPolicy
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import NotConnected
 from caxton_nats.core.identifiers import AgentId
+from caxton_nats.engine.dispatch import message_key
 from caxton_nats.engine.mailbox import Mailbox
 from caxton_nats.engine.platform import Platform, build
 from caxton_nats.engine.receiver import MailboxOptions
-from caxton_nats.engine.router import RouterOptions, message_key
+from caxton_nats.engine.router import RouterOptions
 from caxton_nats.memory import MemoryBroker
 from caxton_nats.ports import Letter, Ports, Stored
 from caxton_nats.telemetry import Action, Event, Observer
@@ -162,18 +163,7 @@ class Bench:
             self.clock, shards=2, ack_wait=timedelta(seconds=ACK_WAIT), max_deliver=100
         )
         self.events: list[Event] = []
-        broker = self.broker
-        self.ports = Ports(
-            publisher=broker.publisher,
-            mailboxes=broker.mailboxes,
-            dead_letters=broker.dead_letters,
-            registry_store=broker.registry_store,
-            conversations=broker.conversations,
-            contents=broker.contents,
-            attempts=broker.attempts,
-            clock=self.clock,
-            ids=CountingIds(),
-        )
+        self.ports = self.broker.ports(CountingIds())
 
     def platform(
         self,

@@ -20,8 +20,9 @@ from caxton_nats.core.errors import (
 )
 from caxton_nats.core.identifiers import AgentId, ConversationId, MessageId
 from caxton_nats.core.validation import Limits
+from caxton_nats.engine.dispatch import message_key
 from caxton_nats.engine.platform import Platform
-from caxton_nats.engine.router import RouterOptions, message_key
+from caxton_nats.engine.router import RouterOptions
 from caxton_nats.ports import Receipt, Submission
 from caxton_nats.telemetry import Action
 from tests.core.sample import ALICE, BOB, CAROL, NOON, sample

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from caxton_nats.core.errors import ConfigurationError
-from caxton_nats.jetstream import topology
+from caxton_nats.jetstream import stream_files, topology
 from caxton_nats.jetstream.topology import Difference, Options, compare
 
 FILES = Path(__file__).resolve().parents[2] / "streams"
@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a copy of streams/ that the topology is read from."""
     copied = tmp_path / "streams"
     shutil.copytree(FILES, copied)
-    monkeypatch.setattr(topology, "_folder", lambda: copied)
+    monkeypatch.setattr(stream_files, "_folder", lambda: copied)
     return copied
 
 

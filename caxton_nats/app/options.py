@@ -1,0 +1,59 @@
+"""What the settings of a process say to each part of it."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+from caxton_nats.config import Settings, from_environment
+from caxton_nats.core.disposition import RetryPolicy
+from caxton_nats.core.validation import Limits
+from caxton_nats.engine.receiver import MailboxOptions
+from caxton_nats.engine.router import RouterOptions
+from caxton_nats.jetstream import topology
+
+
+def settings(**chosen: object) -> Settings:
+    """Return the settings of this process: code, then ``CAXTON_*`` variables, then defaults."""
+    return from_environment(os.environ, **chosen)
+
+
+def topology_options(chosen: Settings) -> topology.Options:
+    """Return what the settings say of the topology."""
+    return topology.Options(
+        platform=chosen.platform,
+        shards=chosen.shards,
+        queue_size=chosen.queue_size,
+        replicas=chosen.replicas,
+        duplicate_window=chosen.duplicate_window,
+    )
+
+
+def retry_policy(chosen: Settings) -> RetryPolicy:
+    """Return what the settings say of retries."""
+    return RetryPolicy(
+        max_retries=chosen.max_retries,
+        delay=timedelta(seconds=chosen.retry_delay),
+        factor=chosen.retry_factor,
+        max_delay=timedelta(seconds=chosen.retry_max_delay),
+    )
+
+
+def router_options(chosen: Settings, platform: str, queue_size: int) -> RouterOptions:
+    """Return what the settings say of routing, on a deployment with this name and bound."""
+    limits = Limits(
+        max_content=chosen.max_content,
+        max_receivers=chosen.max_receivers,
+        max_participants=chosen.max_participants,
+    )
+    return RouterOptions(platform=platform, limits=limits, queue_size=queue_size)
+
+
+def mailbox_options(chosen: Settings) -> MailboxOptions:
+    """Return what the settings say of taking mail."""
+    return MailboxOptions(
+        policy=retry_policy(chosen),
+        concurrency=chosen.concurrency,
+        ack_wait=timedelta(seconds=chosen.ack_wait),
+        drain=timedelta(seconds=chosen.drain),
+    )

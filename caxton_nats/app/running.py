@@ -1,0 +1,53 @@
+"""Agents at work: on a platform, and until they are told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from caxton_nats.app.composition import connect
+from caxton_nats.app.options import settings
+from caxton_nats.config import Settings
+from caxton_nats.engine.platform import Platform
+from caxton_nats.sdk.agent import Agent
+
+
+@asynccontextmanager
+async def started(platform: Platform, *agents: Agent) -> AsyncIterator[None]:
+    """Start the agents on the platform, and stop them at the end."""
+    async with AsyncExitStack() as stack:
+        for agent in agents:
+            await agent.start(platform)
+            stack.push_async_callback(agent.stop)
+        yield
+
+
+def run(*agents: Agent, **chosen: object) -> None:
+    """Run agents until Ctrl-C or SIGTERM, then let their handlers finish.
+
+    Args:
+        agents: share one connection.
+        chosen: settings by name, for example ``nats_url="nats://127.0.0.1:4222"``.
+    """
+    asyncio.run(_run(agents, settings(**chosen)))
+
+
+async def _run(agents: Sequence[Agent], chosen: Settings) -> None:
+    names = ", ".join(agent.name for agent in agents)
+    async with connect(chosen, name=names) as platform, started(platform, *agents):
+        await interrupted()
+
+
+async def interrupted() -> None:
+    """Wait for Ctrl-C or SIGTERM."""
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked.set)
+    try:
+        await asked.wait()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

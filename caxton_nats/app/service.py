@@ -1,0 +1,97 @@
+"""The router service: the request doors, and what a platform has done in the background."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Protocol
+
+from caxton_nats.app.composition import built, connected, deployed
+from caxton_nats.app.options import retry_policy, settings
+from caxton_nats.config import Settings
+from caxton_nats.core.disposition import Nak
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.engine.exhaustion import Exhaustion
+from caxton_nats.engine.ingress import Ingress
+from caxton_nats.engine.platform import Platform
+from caxton_nats.engine.timekeeper import Timekeeper
+from caxton_nats.jetstream import subjects, topology
+from caxton_nats.jetstream.connection import Connection
+from caxton_nats.jetstream.doors import Doors
+from caxton_nats.jetstream.inbox import PullInbox
+from caxton_nats.ports import Inbox
+from caxton_nats.tasks import end
+from caxton_nats.telemetry import Observer, log_event
+
+
+class Work(Protocol):
+    """Something a router service does in the background."""
+
+    async def run(self) -> None:
+        """Work until cancelled; errors are waited out."""
+
+
+@asynccontextmanager
+async def serve(
+    chosen: Settings | None = None, *, observer: Observer = log_event
+) -> AsyncIterator[Platform]:
+    """Run a router service: the request doors, the ingress, timers, and the second net.
+
+    Any number may run; they share the work. At the end requests that are in are answered.
+    """
+    chosen = chosen or settings()
+    async with AsyncExitStack() as stack:
+        connection = await stack.enter_async_context(connected(chosen, "caxton router"))
+        deployment = await deployed(connection, chosen)
+        own = chosen.model_copy(update={"router": "embedded"})
+        platform = await stack.enter_async_context(built(connection, deployment, own, observer))
+        for work in await _background(connection, platform, chosen, stack):
+            stack.push_async_callback(end, [asyncio.create_task(work.run())])
+        doors = Doors(connection, platform.router, platform.registrar, platform=platform.name)
+        await doors.open()
+        stack.push_async_callback(doors.close)
+        yield platform
+
+
+async def _background(
+    connection: Connection, platform: Platform, chosen: Settings, stack: AsyncExitStack
+) -> list[Work]:
+    def agent_of(subject: str) -> AgentId:
+        return subjects.agent_of(subject, platform.name)
+
+    async def reading(stream: str, template: str) -> Inbox:
+        config = topology.consumer(template)
+        config["ack_wait"] = int(chosen.ack_wait * 1e9)
+        await topology.ensure_consumer(connection, stream, config)
+        inbox = PullInbox(connection, stream, subjects.ROUTER_CONSUMER)
+        await inbox.start()
+        stack.push_async_callback(_give_back, inbox)
+        return inbox
+
+    timers = await platform.ports.timers.inbox()
+    stack.push_async_callback(_give_back, timers)
+    return [
+        Ingress(
+            await reading(subjects.INGRESS_STREAM, "router"),
+            platform.router,
+            platform.burial,
+            platform.ports,
+            platform=platform.name,
+            sender_of=agent_of,
+            policy=retry_policy(chosen),
+        ),
+        Exhaustion(
+            await reading(subjects.ADVISORIES_STREAM, "advisories"),
+            platform.burial,
+            platform.ports,
+            receiver_of=agent_of,
+        ),
+        Timekeeper(timers, platform.ports.clock, platform.when_due),
+    ]
+
+
+async def _give_back(inbox: Inbox) -> None:
+    """Close the inbox, and let another router have at once what has not been taken up here."""
+    await inbox.settle([(left, Nak(timedelta())) for left in await inbox.close()])

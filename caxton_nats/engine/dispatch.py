@@ -1,0 +1,138 @@
+"""publish: letters for the receivers of routed messages, and what became of each.
+
+One letter per receiver. Content that does not fit into a NATS message is put into the content
+store first, one object per receiver, and the letter carries its claim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from caxton_nats.core import codec
+from caxton_nats.core.envelope import NO_CONTENT, Envelope, content_bytes
+from caxton_nats.core.errors import CaxtonError, QueueFull
+from caxton_nats.core.identifiers import AgentId, token
+from caxton_nats.core.registry import Registration
+from caxton_nats.core.routing import Route, agent_not_found
+from caxton_nats.ports import Letter, Outcome, Ports, Receipt, Stored
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """A message on its way through the stages."""
+
+    envelope: Envelope
+    route: Route
+
+
+class Dispatch:
+    """Publishes what has been routed and admitted."""
+
+    def __init__(self, ports: Ports, *, max_body: int, queue_size: int) -> None:
+        """Take the largest body of a letter in bytes, and the bound of a mailbox for its error."""
+        self._ports = ports
+        self._max_body = max_body
+        self._queue_size = queue_size
+
+    async def publish(self, batch: Sequence[Accepted]) -> list[Receipt | CaxtonError]:
+        """Store each message in the mailboxes of its receivers; one result each, in order.
+
+        A receipt has an outcome for every receiver that the message names, in its order. If no
+        receiver got the message, the result is the first receiver's error.
+        """
+        packed = await asyncio.gather(*(self._pack(one) for one in batch), return_exceptions=True)
+        letters: list[Letter] = []
+        for pack in packed:
+            if isinstance(pack, list):
+                letters += pack
+            elif not isinstance(pack, CaxtonError):
+                raise pack
+        stored = iter(await self._ports.publisher.publish(letters) if letters else [])
+        return [
+            self._receipt(one, [next(stored) for _ in pack]) if isinstance(pack, list) else pack
+            for one, pack in zip(batch, packed, strict=True)
+            if isinstance(pack, list | CaxtonError)
+        ]
+
+    async def _pack(self, one: Accepted) -> list[Letter]:
+        """Return one letter per receiver; they share their bytes unless content is set aside."""
+        body = codec.encode(one.envelope)
+        headers = _headers(one.envelope)
+        letters = []
+        for registration in one.route.found:
+            key = message_key(one.envelope, registration.agent)
+            if len(body) > self._max_body:
+                letter_body = await self._set_aside(one.envelope, key)
+            else:
+                letter_body = body
+            letters.append(
+                Letter(registration.agent, registration.address, key, letter_body, headers)
+            )
+        return letters
+
+    async def _set_aside(self, envelope: Envelope, key: str) -> bytes:
+        """Put the content into the content store and return the envelope with its claim.
+
+        Each receiver has an object of its own, which goes when that receiver has settled.
+        """
+        content = content_bytes(envelope)
+        digest = hashlib.sha256(content).hexdigest()
+        claim = await self._ports.contents.put(f"{key}.{digest[:16]}", content)
+        return codec.encode(msgspec.structs.replace(envelope, content=NO_CONTENT, claim=claim))
+
+    def _receipt(
+        self, one: Accepted, stored: Sequence[Stored | CaxtonError]
+    ) -> Receipt | CaxtonError:
+        outcomes = {
+            registration.agent: self._outcome(registration, result)
+            for registration, result in zip(one.route.found, stored, strict=True)
+        }
+        for agent in one.route.unknown:
+            outcomes[agent] = Outcome(receiver=agent, error=agent_not_found(agent))
+        ordered = tuple(outcomes[agent] for agent in one.envelope.receiver)
+        errors = [outcome.error for outcome in ordered if outcome.error is not None]
+        if len(errors) == len(ordered):
+            return errors[0]
+        return Receipt(message_id=one.envelope.message_id, outcomes=ordered)
+
+    def _outcome(self, registration: Registration, result: Stored | CaxtonError) -> Outcome:
+        agent = registration.agent
+        if isinstance(result, QueueFull):
+            full = QueueFull(
+                f"the mailbox of {agent} is full",
+                field="receiver",
+                limit=self._queue_size,
+                value=self._queue_size,
+                hint="send again when the agent has worked some of it off",
+            )
+            return Outcome(receiver=agent, error=full)
+        if isinstance(result, CaxtonError):
+            return Outcome(receiver=agent, error=result)
+        return Outcome(
+            receiver=agent,
+            stream=result.stream,
+            sequence=result.sequence,
+            duplicate=result.duplicate,
+        )
+
+
+def message_key(envelope: Envelope, receiver: AgentId) -> str:
+    """Return the identity under which a mailbox stream suppresses duplicates.
+
+    A stream compares ids of all its messages, whoever sent them: with the sender in it, nobody can
+    swallow another's message by guessing its id. Tokens have no dot, so no two keys can meet.
+    """
+    return f"{token(envelope.sender)}.{token(receiver)}.{envelope.message_id}"
+
+
+def _headers(envelope: Envelope) -> dict[str, str]:
+    """Return the W3C trace context as headers, for tools that look there."""
+    headers = {}
+    if envelope.traceparent:
+        headers["traceparent"] = envelope.traceparent
+    if envelope.tracestate:
+        headers["tracestate"] = envelope.tracestate
+    return headers

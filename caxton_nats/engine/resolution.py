@@ -1,0 +1,38 @@
+"""resolve: from the names in a message to the registrations of its receivers.
+
+The registry in memory answers nearly always. A name that it does not have is asked of the store
+before it is called unknown, so that an agent can be written to the moment it has registered.
+"""
+
+from __future__ import annotations
+
+from caxton_nats.core.envelope import Envelope
+from caxton_nats.core.registry import Registry
+from caxton_nats.core.routing import Route, agent_not_found, route
+from caxton_nats.ports import RegistryStore
+
+
+class Resolution:
+    """Finds out where messages go."""
+
+    def __init__(self, registry: Registry, store: RegistryStore) -> None:
+        self._registry = registry
+        self._store = store
+
+    async def resolve(self, envelope: Envelope) -> Route:
+        """Return the route of a completed envelope.
+
+        Raises:
+            AgentNotFound: none of its receivers is registered.
+        """
+        found = route(envelope, self._registry)
+        if not found.unknown:
+            return found
+        for agent in found.unknown:
+            stored = await self._store.load(agent)
+            if stored is not None:
+                self._registry.put(stored[0])
+        found = route(envelope, self._registry)
+        if not found.found:
+            raise agent_not_found(found.unknown[0])
+        return found

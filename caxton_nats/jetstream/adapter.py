@@ -1,0 +1,52 @@
+"""All ports over JetStream, on one connection."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from caxton_nats.jetstream.connection import Connection
+from caxton_nats.jetstream.dead_letters import DlqStream
+from caxton_nats.jetstream.mailboxes import ConsumerOptions, JetStreamMailboxes
+from caxton_nats.jetstream.peers import NatsPeers
+from caxton_nats.jetstream.publisher import JetStreamPublisher
+from caxton_nats.jetstream.stores import (
+    KvAttempts,
+    KvConversationStore,
+    KvRegistryStore,
+    ObjectContentStore,
+)
+from caxton_nats.jetstream.timers import ScheduledTimers
+from caxton_nats.jetstream.topology import Deployment
+from caxton_nats.ports import Clock, Ids, Ports
+
+
+@asynccontextmanager
+async def open_ports(
+    connection: Connection,
+    deployment: Deployment,
+    options: ConsumerOptions,
+    *,
+    clock: Clock,
+    ids: Ids,
+) -> AsyncIterator[Ports]:
+    """Yield the ports; what they do in the background ends with the body."""
+    publisher = JetStreamPublisher(connection, queue_size=deployment.queue_size)
+    await publisher.start()
+    registry_store = KvRegistryStore(connection, publisher, deployment.platform)
+    try:
+        yield Ports(
+            publisher=publisher,
+            mailboxes=JetStreamMailboxes(connection, deployment, options),
+            dead_letters=DlqStream(connection, publisher, deployment.platform),
+            registry_store=registry_store,
+            conversations=KvConversationStore(connection, publisher),
+            contents=ObjectContentStore(connection),
+            attempts=KvAttempts(connection, publisher),
+            timers=ScheduledTimers(connection, publisher, options),
+            peers=NatsPeers(connection, publisher, own_id=ids.new_id()),
+            clock=clock,
+            ids=ids,
+        )
+    finally:
+        await registry_store.stop()

@@ -1,0 +1,122 @@
+"""The files of streams/, as configurations of one deployment. Pure but for reading them.
+
+The files are JetStream's own configuration, taken as they are by ``nats stream add --config``.
+They show shard 0; the other shards differ in the number only. What a deployment may choose
+(`Options`) is laid over them.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from caxton_nats.core.errors import ConfigurationError
+from caxton_nats.jetstream.subjects import INGRESS_STREAM, MAILBOX_STREAM
+
+MARK = "caxton"
+"""Metadata key of every stream that is ours; its value is the version of the topology."""
+PLATFORM = "caxton-platform"
+SHARDS = "caxton-shards"
+QUEUE = "max_msgs_per_subject"
+_NANOSECONDS = 1_000_000_000
+_STREAM_KEYS = frozenset(
+    {
+        *("name", "description", "subjects", "retention", "storage", "num_replicas", "metadata"),
+        *("max_consumers", "max_msgs", "max_msgs_per_subject", "max_bytes", "max_age"),
+        *("max_msg_size", "discard", "discard_new_per_subject", "duplicate_window"),
+        *(
+            "allow_direct",
+            "allow_rollup_hdrs",
+            "allow_msg_ttl",
+            "allow_msg_schedules",
+            "deny_delete",
+            "deny_purge",
+        ),
+    }
+)
+_CONSUMER_KEYS = frozenset(
+    {
+        *("durable_name", "description", "filter_subject", "deliver_policy", "ack_policy"),
+        *("replay_policy", "ack_wait", "max_deliver", "max_ack_pending", "max_waiting"),
+    }
+)
+Json = dict[str, Any]
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What a deployment may choose."""
+
+    platform: str = "caxton"
+    shards: int = 16
+    queue_size: int = 1000
+    """Messages one agent's mailbox holds at most."""
+    replicas: int = 1
+    duplicate_window: float = 120.0
+    """Seconds in which a repeated message id is recognised at publish."""
+
+
+def streams(options: Options) -> list[Json]:
+    """Return the configuration of every stream of a deployment.
+
+    CAXTON_INGRESS comes last: where it exists as we write it, all the others do.
+    """
+    found: list[Json] = []
+    for path in sorted(_folder().glob("*.stream.json")):
+        config = _load(path, _STREAM_KEYS)
+        sharded = config["name"] == f"{MAILBOX_STREAM}0"
+        found += [
+            _configured(_for_shard(config, shard), options)
+            for shard in range(options.shards if sharded else 1)
+        ]
+    return sorted(found, key=lambda config: bool(config["name"] == INGRESS_STREAM))
+
+
+def consumer(name: str) -> Json:
+    """Return the configuration in ``streams/<name>.consumer.json``."""
+    return _load(_folder() / f"{name}.consumer.json", _CONSUMER_KEYS)
+
+
+def _folder() -> Path:
+    """Return streams/: beside the package in a checkout, inside it in the wheel."""
+    packaged = Path(str(files("caxton_nats"))) / "_streams"
+    return packaged if packaged.is_dir() else packaged.parents[1] / "streams"
+
+
+def _load(path: Path, known: frozenset[str]) -> Json:
+    try:
+        config: Json = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
+        raise ConfigurationError(f"cannot be read: {error}", field=path.name) from None
+    unknown = sorted(config.keys() - known)
+    if unknown:
+        raise ConfigurationError(f"unknown keys: {', '.join(unknown)}", field=path.name)
+    return config
+
+
+def _for_shard(config: Json, shard: int) -> Json:
+    text = msgspec.json.encode(config).decode()
+    text = text.replace(f"{MAILBOX_STREAM}0", f"{MAILBOX_STREAM}{shard}")
+    numbered: Json = msgspec.json.decode(
+        text.replace("caxton.mailbox.0.", f"caxton.mailbox.{shard}.")
+    )
+    return numbered
+
+
+def _configured(config: Json, options: Options) -> Json:
+    config = {**config, "num_replicas": options.replicas}
+    name = config["name"]
+    if name.startswith(MAILBOX_STREAM):
+        config[QUEUE] = options.queue_size
+        config["duplicate_window"] = int(options.duplicate_window * _NANOSECONDS)
+    if name == INGRESS_STREAM:
+        own = {PLATFORM: options.platform, SHARDS: str(options.shards)}
+        config["metadata"] = {**config["metadata"], **own}
+    config["subjects"] = [
+        subject.replace(f"{MAILBOX_STREAM}0", f"{MAILBOX_STREAM}{shard}")
+        for subject in config["subjects"]
+        for shard in range(options.shards if f"{MAILBOX_STREAM}0" in subject else 1)
+    ]
+    return config

@@ -1,0 +1,26 @@
+"""Everything an adapter provides, in one value."""
+
+from __future__ import annotations
+
+import msgspec
+
+from caxton_nats.ports.mail import Attempts, Mailboxes, Publisher
+from caxton_nats.ports.peers import Peers
+from caxton_nats.ports.stores import ContentStore, ConversationStore, DeadLetters, RegistryStore
+from caxton_nats.ports.time import Clock, Ids, Timers
+
+
+class Ports(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything an adapter provides."""
+
+    publisher: Publisher
+    mailboxes: Mailboxes
+    dead_letters: DeadLetters
+    registry_store: RegistryStore
+    conversations: ConversationStore
+    contents: ContentStore
+    attempts: Attempts
+    timers: Timers
+    peers: Peers
+    clock: Clock
+    ids: Ids

@@ -1,0 +1,64 @@
+"""Ways to a router, and what comes back through them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from caxton_nats.core.envelope import Envelope
+from caxton_nats.core.errors import CaxtonError
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.registry import Registration
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one receiver's copy of a message."""
+
+    receiver: AgentId
+    stream: str = ""
+    sequence: int = 0
+    duplicate: bool = False
+    error: CaxtonError | None = None
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """Given after every PubAck: the message is durable in each mailbox without an error."""
+
+    message_id: str
+    outcomes: tuple[Outcome, ...]
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """One message at a door: bytes as they came in, or an envelope from inside this process."""
+
+    sender: AgentId
+    body: bytes = b""
+    envelope: Envelope | None = None
+    headers: Mapping[str, str] = {}
+    fallback_id: str = ""
+    """The message id if the message has none and the door needs a repeatable one."""
+
+
+class Door(Protocol):
+    """A way to a router: in this process, or the router service over NATS."""
+
+    async def send(self, batch: Sequence[Submission]) -> list[Receipt | CaxtonError]:
+        """Route the batch; one receipt or error each, in order."""
+
+
+class Registrar(Protocol):
+    """Where agents come to be known: in this process, or the router service over NATS."""
+
+    async def register(
+        self, agent: AgentId, *, capabilities: Sequence[str] = (), node: str = ""
+    ) -> Registration:
+        """Register the agent and make its mailbox readable.
+
+        Raises:
+            AgentAlreadyRegistered: somebody reads the mailbox of an agent of that name now.
+        """
+
+    async def deregister(self, agent: AgentId) -> bool:
+        """Remove the registration; False if there was none. Stored mail stays."""

@@ -1,0 +1,131 @@
+"""Mail: letters going in, deliveries coming out, and where they lie meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from caxton_nats.core.dead_letter import Origin
+from caxton_nats.core.disposition import Disposition
+from caxton_nats.core.errors import CaxtonError
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.registry import Address
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """One message for one mailbox."""
+
+    receiver: AgentId
+    address: Address
+    message_key: str
+    """Identity for duplicate suppression: sender, receiver and message id."""
+    body: bytes
+    headers: Mapping[str, str] = {}
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """The PubAck of one letter."""
+
+    stream: str
+    sequence: int
+    duplicate: bool = False
+
+
+class Publisher(Protocol):
+    """Puts letters into mailboxes."""
+
+    async def publish(self, letters: Sequence[Letter]) -> list[Stored | CaxtonError]:
+        """Store the letters; an entry is `QueueFull` or a `TransportError` if it was not stored."""
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """One message taken from a mailbox or from the ingress, not settled yet."""
+
+    origin: Origin
+    subject: str
+    body: bytes
+    headers: Mapping[str, str]
+    attempt: int
+    """1 for the first delivery of this stored message."""
+    stored_at: datetime
+    handle: object = None
+    """The adapter's own reference for settling it."""
+
+
+class Inbox(Protocol):
+    """A stream of deliveries: one agent's mailbox, or the ingress of the router."""
+
+    async def fetch(self, limit: int, wait: timedelta) -> list[Delivery]:
+        """Return 1..limit deliveries as soon as there is one, or [] after ``wait``."""
+
+    async def settle(self, settled: Sequence[tuple[Delivery, Disposition]]) -> None:
+        """Ack, or give back with a delay. Returns when the server has confirmed the acks.
+
+        The dead letter of a `Term` must have been written before; here it is an ack.
+        """
+
+    async def keep(self, deliveries: Sequence[Delivery]) -> None:
+        """Tell the server that these are still being worked on."""
+
+    async def close(self) -> list[Delivery]:
+        """Take no further deliveries; return those that came and were not fetched.
+
+        The caller gives them back, after what it fetched before, so that they stay in order.
+        """
+
+
+class MailboxStatus(msgspec.Struct, frozen=True):
+    """What a mailbox holds."""
+
+    pending: int
+    """Stored and not settled, in flight ones included."""
+    in_flight: int
+    attended: bool
+    """Somebody is waiting for messages at this moment."""
+
+
+class Mailboxes(Protocol):
+    """Where agents' mail lies."""
+
+    def address(self, agent: AgentId) -> Address:
+        """Return where the agent's mail lies, whether or not it is registered."""
+
+    async def ensure(self, agent: AgentId) -> Address:
+        """Make the mailbox readable (its consumer), if it is not yet."""
+
+    async def open(self, agent: AgentId) -> Inbox:
+        """Return the agent's mailbox for reading."""
+
+    async def status(self, agent: AgentId) -> MailboxStatus:
+        """Return what the mailbox holds."""
+
+    async def pending(self) -> dict[AgentId, int]:
+        """Return the number of unsettled messages per agent that has any."""
+
+    async def remove(self, agent: AgentId) -> None:
+        """Forget the consumer. Stored messages stay."""
+
+    async def get(self, origin: Origin) -> Delivery | None:
+        """Return the stored message, or None if it is settled."""
+
+    async def discard(self, origin: Origin) -> bool:
+        """Settle the stored message from outside; False if it was settled already."""
+
+    async def stored(self) -> int:
+        """Return how many messages all mailboxes ever stored, settled ones included."""
+
+
+class Attempts(Protocol):
+    """How often handlers were started for messages that came more than once.
+
+    The server counts deliveries; a delivery that was handed back unstarted is no attempt.
+    """
+
+    async def recorded(self, origin: Origin) -> int:
+        """Return the attempts on record; 0 if there is no record."""
+
+    async def record(self, origin: Origin, attempts: int) -> None:
+        """Put this number on record; it is kept for days, not for ever."""

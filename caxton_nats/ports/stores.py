@@ -1,0 +1,91 @@
+"""What is kept: dead letters, records under compare-and-set, large content."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from caxton_nats.core.conversation import Conversation
+from caxton_nats.core.dead_letter import DeadLetter
+from caxton_nats.core.envelope import Claim
+from caxton_nats.core.identifiers import AgentId, ConversationId
+from caxton_nats.core.registry import Registration, Registry
+
+
+class DeadLetters(Protocol):
+    """The dead letters, bounded by the stream's own limits."""
+
+    async def write(self, letter: DeadLetter) -> bool:
+        """Store the letter; False if a letter of this id exists already."""
+
+    async def list(self, *, limit: int = 100, agent: AgentId | None = None) -> list[DeadLetter]:
+        """Return the newest letters first."""
+
+    async def get(self, letter_id: str) -> DeadLetter | None:
+        """Return the letter, or None."""
+
+    async def remove(self, letter_id: str) -> bool:
+        """Remove the letter; False if there was none."""
+
+    async def count(self) -> dict[tuple[AgentId, str], int]:
+        """Return how many letters there are per (agent, reason)."""
+
+
+class RegistryStore(Protocol):
+    """The durable registry."""
+
+    async def save(self, registration: Registration, *, revision: int | None) -> int:
+        """Write it if the stored revision is still this (None: there is none yet).
+
+        Raises:
+            RevisionConflict: somebody else wrote first.
+        """
+
+    async def load(self, agent: AgentId) -> tuple[Registration, int] | None:
+        """Return the registration and its revision."""
+
+    async def remove(self, agent: AgentId) -> bool:
+        """Remove the registration; False if there was none."""
+
+    async def follow(self, registry: Registry) -> None:
+        """Keep ``registry`` equal to the store, for as long as the adapter is connected.
+
+        Returns when the first complete state is in.
+        """
+
+
+class ConversationStore(Protocol):
+    """Conversation records, changed by compare-and-set."""
+
+    async def load(self, conversation_id: ConversationId) -> tuple[Conversation, int] | None:
+        """Return the record and its revision."""
+
+    async def save(self, record: Conversation, *, revision: int | None) -> int:
+        """Write the record if the stored revision is still this (None: there is none yet).
+
+        Raises:
+            RevisionConflict: somebody else wrote first.
+        """
+
+    async def count(self) -> int:
+        """Return how many records there are."""
+
+    async def list(self, *, limit: int = 100) -> list[Conversation]:
+        """Return the records with the latest activity first."""
+
+
+class ContentStore(Protocol):
+    """Content that does not fit into a message."""
+
+    async def put(self, name: str, content: bytes) -> Claim:
+        """Store the content under the name (the same name twice is the same content)."""
+
+    async def get(self, claim: Claim) -> bytes:
+        """Return the content.
+
+        Raises:
+            InvalidEnvelope: it is not there, or its size or digest is not the claim's. Trying
+                again cannot help: content is stored before its claim is handed out.
+        """
+
+    async def remove(self, claim: Claim) -> None:
+        """Forget the content; nothing happens if it is gone."""
