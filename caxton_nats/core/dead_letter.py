@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from caxton_nats.core.envelope import Claim, check_nesting
-from caxton_nats.core.errors import FailureReason, MalformedEnvelope
+from caxton_nats.core.errors import MalformedEnvelope
+from caxton_nats.core.failure import FailureReason
 from caxton_nats.core.identifiers import AgentId, MessageId
 
 _NO_BODY = msgspec.Raw()

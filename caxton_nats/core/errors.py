@@ -19,22 +19,9 @@ wrong, the ``limit`` and the ``value`` that broke it, and a ``hint`` that says w
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any, ClassVar
 
-
-class FailureReason(StrEnum):
-    """The nine reasons of the seed; every dead letter has exactly one."""
-
-    AGENT_NOT_FOUND = "AgentNotFound"
-    AGENT_NOT_RESPONDING = "AgentNotResponding"
-    NETWORK_ERROR = "NetworkError"
-    RESOURCE_EXHAUSTED = "ResourceExhausted"
-    MESSAGE_TOO_LARGE = "MessageTooLarge"
-    INVALID_MESSAGE = "InvalidMessage"
-    CIRCUIT_BREAKER_OPEN = "CircuitBreakerOpen"
-    QUEUE_FULL = "QueueFull"
-    TIMEOUT = "Timeout"
+from caxton_nats.core.failure import FailureReason
 
 
 class CaxtonError(Exception):

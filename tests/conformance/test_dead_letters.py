@@ -10,7 +10,7 @@ import pytest
 
 from caxton_nats.core.dead_letter import DeadLetter, Origin, Stage, keep
 from caxton_nats.core.envelope import Claim
-from caxton_nats.core.errors import FailureReason
+from caxton_nats.core.failure import FailureReason
 from caxton_nats.core.identifiers import AgentId, MessageId
 from tests.conformance.adapters import Adapter, named
 

@@ -21,7 +21,7 @@ from caxton_nats.core.dead_letter import (
     keep,
 )
 from caxton_nats.core.envelope import Claim
-from caxton_nats.core.errors import FailureReason
+from caxton_nats.core.failure import FailureReason
 from tests.core.sample import ALICE, BOB, NOON, sample
 
 ORIGIN = Origin("CAXTON_MAILBOX_3", 17)

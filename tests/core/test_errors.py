@@ -13,7 +13,6 @@ from caxton_nats.core import errors
 from caxton_nats.core.errors import (
     AgentNotFound,
     CaxtonError,
-    FailureReason,
     HandlerError,
     InvalidEnvelope,
     MessageError,
@@ -22,6 +21,7 @@ from caxton_nats.core.errors import (
     TransportError,
     UndeliverableError,
 )
+from caxton_nats.core.failure import FailureReason
 
 
 def tree(root: type[CaxtonError] = CaxtonError) -> Iterator[type[CaxtonError]]:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from caxton_nats.core.dead_letter import DeadLetter, Origin, Stage
-from caxton_nats.core.errors import FailureReason
+from caxton_nats.core.failure import FailureReason
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.telemetry import Action, Event
 from examples.market.books import Books, close

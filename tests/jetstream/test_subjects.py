@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from caxton_nats.core.dead_letter import DeadLetter, Origin, Stage
-from caxton_nats.core.errors import FailureReason, InvalidEnvelope
+from caxton_nats.core.errors import InvalidEnvelope
+from caxton_nats.core.failure import FailureReason
 from caxton_nats.core.identifiers import AgentId, MessageId, agent_id
 from caxton_nats.jetstream import subjects
 

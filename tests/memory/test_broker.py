@@ -9,7 +9,8 @@ import pytest
 
 from caxton_nats.core.dead_letter import DeadLetter, Origin, Stage
 from caxton_nats.core.disposition import Ack, Nak
-from caxton_nats.core.errors import FailureReason, QueueFull, StreamMissing
+from caxton_nats.core.errors import QueueFull, StreamMissing
+from caxton_nats.core.failure import FailureReason
 from caxton_nats.core.identifiers import agent_id
 from caxton_nats.memory import MemoryBroker
 from caxton_nats.memory.broker import INGRESS_SIZE
