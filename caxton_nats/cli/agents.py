@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -10,7 +11,7 @@ import typer
 
 from caxton_nats.cli.exits import Exit
 from caxton_nats.cli.options import AsJson, NatsUrl, RouterChoice, connected, noun, work
-from caxton_nats.cli.output import facts, show, table
+from caxton_nats.cli.output import facts, say, show, table
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.registry import Registration
 from caxton_nats.core.routing import agent_not_found
@@ -29,18 +30,20 @@ def list_agents(
     capability: Annotated[
         str | None, typer.Option("--capability", help="Only agents that offer it.")
     ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most.")] = 100,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="NAME", help="Only those behind this name.")
+    ] = None,
     nats_url: NatsUrl = None,
     as_json: AsJson = False,
 ) -> int:
-    """List the registered agents."""
+    """List the registered agents by name, a page at a time."""
 
     async def listed() -> int:
         async with connected(nats_url) as platform:
-            found = [
-                one
-                for one in platform.registry
-                if capability is None or capability in one.capabilities
-            ]
+            behind = platform.agent_id(after) if after is not None else None
+            found = platform.registry.page(limit + 1, after=behind, capability=capability)
+            more, found = len(found) > limit, found[:limit]
             states = await statuses(platform, [one.agent for one in found])
         rows = [
             (
@@ -54,11 +57,17 @@ def list_agents(
             for one in found
         ]
         titles = ("agent", "state", "capabilities", "connected", "pending", "registered since")
+        document = {
+            "agents": [_document(one, states[one.agent]) for one in found],
+            "next": found[-1].agent if more else None,
+        }
         show(
-            {"agents": [_document(one, states[one.agent]) for one in found]},
+            document,
             table(*titles, rows=rows, right=("pending",), empty="no agents are registered"),
             as_json=as_json,
         )
+        if more and not as_json:
+            say(f"more: --after {found[-1].agent}")
         return Exit.OK
 
     return work(listed())
@@ -136,7 +145,7 @@ def deregister_agent(
     return work(removed())
 
 
-async def statuses(platform: Platform, names: list[AgentId]) -> dict[AgentId, MailboxStatus]:
+async def statuses(platform: Platform, names: Sequence[AgentId]) -> dict[AgentId, MailboxStatus]:
     """Return the state of these agents' mailboxes."""
     places = asyncio.Semaphore(AT_A_TIME)
 

@@ -22,6 +22,8 @@ ConversationId = NewType("ConversationId", str)
 MAX_NAME = 255
 MAX_MESSAGE_ID = 128
 AMS = "ams"
+CAPABILITY_PREFIX = "capability:"
+"""A receiver that begins so is no agent's name, but asks for whoever offers a capability."""
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 _HEX = frozenset("0123456789ABCDEF")
 # Cc control, Cf format (zero width, right-to-left override), Cs surrogate, Co private, Cn none,
@@ -39,11 +41,13 @@ def agent_id(name: str, platform: str, *, field: str = "agent") -> AgentId:
 
     Raises:
         InvalidEnvelope: empty part, over 255 characters, white space, invisible characters, a
-            second ``@``, or text that is not in Unicode's composed form (NFC).
+            second ``@``, text not in Unicode's composed form (NFC), or a capability.
     """
     local, at, home = name.partition("@")
     if not at:
         home = platform
+    if local.startswith(CAPABILITY_PREFIX):
+        raise InvalidEnvelope("is a capability, not a name", field=field, value=ascii(name))
     _check_part(local, "local part", field)
     _check_part(home, "platform part", field)
     return AgentId(f"{local}@{home}")

@@ -6,16 +6,17 @@ questions and never fetches anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 
 import msgspec
 
+from caxton_nats.core.capability import names_of
 from caxton_nats.core.errors import InvalidEnvelope
-from caxton_nats.core.identifiers import AgentId, check_text
+from caxton_nats.core.identifiers import AgentId
 
-MAX_CAPABILITY = 100
 QUEUE_SIZE_BOUNDS = (1, 100_000)
 
 
@@ -51,14 +52,6 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     registered_at: datetime
 
 
-def check_capabilities(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the capability names, checked (1..100 visible characters), in order, once each."""
-    capabilities = tuple(dict.fromkeys(names))
-    for name in capabilities:
-        check_text(name, "capabilities", MAX_CAPABILITY)
-    return capabilities
-
-
 def check_queue_size(size: int) -> int:
     """Return the size if it is within the seed's AgentQueueSize, 1..100 000."""
     low, high = QUEUE_SIZE_BOUNDS
@@ -70,13 +63,16 @@ def check_queue_size(size: int) -> int:
 
 
 class Registry:
-    """All registrations by agent, and agents by capability."""
+    """All registrations by agent, and agents by capability; a search of it sorts nothing."""
 
     def __init__(self, registrations: Iterable[Registration] = ()) -> None:
         self._by_agent: dict[AgentId, Registration] = {}
-        self._by_capability: dict[str, dict[AgentId, Registration]] = {}
-        for registration in registrations:
-            self.put(registration)
+        self._names: list[AgentId] = []
+        self._offers: dict[str, list[AgentId]] = {}
+        """Sorted agents by what is offered, with its version and without."""
+        self._found: dict[str, tuple[Registration, ...]] = {}
+        """Answers of `find_by_capability`, kept until they change."""
+        self.replace(registrations)
 
     def __len__(self) -> int:
         """Return how many agents are registered."""
@@ -84,38 +80,99 @@ class Registry:
 
     def __iter__(self) -> Iterator[Registration]:
         """Iterate over the registrations as they are now, by agent name."""
-        return iter(sorted(self._by_agent.values(), key=lambda one: one.agent))
+        return iter([self._by_agent[agent] for agent in self._names])
 
     def find(self, agent: AgentId) -> Registration | None:
         """Return the agent's registration, or None."""
         return self._by_agent.get(agent)
 
     def find_by_capability(self, capability: str) -> tuple[Registration, ...]:
-        """Return who offers the capability, by agent name; empty if nobody does."""
-        offers = self._by_capability.get(capability, {})
-        return tuple(sorted(offers.values(), key=lambda one: one.agent))
+        """Return who offers the capability, by agent name; empty if nobody does.
+
+        ``name:version`` is offered by those who registered it so, ``name`` by all of any version.
+        """
+        found = self._found.get(capability)
+        if found is None:
+            found = tuple(self._by_agent[agent] for agent in self.offering(capability))
+            if found:
+                self._found[capability] = found
+        return found
+
+    def offering(self, capability: str) -> Sequence[AgentId]:
+        """Return the names of those who offer the capability, in order; not to be kept."""
+        return self._offers.get(capability, ())
+
+    def capabilities(self) -> Iterable[str]:
+        """Return what anybody offers, with versions and without; not to be kept."""
+        return self._offers.keys()
+
+    def page(
+        self, limit: int, *, after: AgentId | None = None, capability: str | None = None
+    ) -> tuple[Registration, ...]:
+        """Return up to ``limit`` registrations by agent name: the first, or the next after one.
+
+        Args:
+            limit: how many at most.
+            after: the last one of the page before; it need not be registered any more.
+            capability: only those who offer it.
+        """
+        names = self._names if capability is None else self.offering(capability)
+        start = bisect_right(names, after) if after is not None else 0
+        return tuple(self._by_agent[agent] for agent in names[start : start + limit])
 
     def put(self, registration: Registration) -> None:
         """Add the registration, or replace the one of the same agent."""
-        self.remove(registration.agent)
-        self._by_agent[registration.agent] = registration
-        for capability in registration.capabilities:
-            self._by_capability.setdefault(capability, {})[registration.agent] = registration
+        agent = registration.agent
+        before = self._by_agent.get(agent)
+        if before is None:
+            _insert(self._names, agent)
+        self._by_agent[agent] = registration
+        had, has = _names(before), _names(registration)
+        self._forget_offers(agent, had - has)
+        for name in has - had:
+            _insert(self._offers.setdefault(name, []), agent)
+        for name in had | has:
+            self._found.pop(name, None)
 
     def remove(self, agent: AgentId) -> None:
         """Forget the agent; nothing happens if it is unknown."""
         registration = self._by_agent.pop(agent, None)
         if registration is None:
             return
-        for capability in registration.capabilities:
-            offers = self._by_capability[capability]
-            del offers[agent]
-            if not offers:
-                del self._by_capability[capability]
+        _delete(self._names, agent)
+        self._forget_offers(agent, _names(registration))
 
     def replace(self, registrations: Iterable[Registration]) -> None:
         """Become exactly these registrations."""
         self._by_agent.clear()
-        self._by_capability.clear()
-        for registration in registrations:
+        self._names.clear()
+        self._offers.clear()
+        self._found.clear()
+        # In order, each is put at the end of the lists that it belongs to.
+        for registration in sorted(registrations, key=lambda one: one.agent):
             self.put(registration)
+
+    def _forget_offers(self, agent: AgentId, names: Iterable[str]) -> None:
+        for name in names:
+            self._found.pop(name, None)
+            offers = self._offers[name]
+            _delete(offers, agent)
+            if not offers:
+                del self._offers[name]
+
+
+def _names(registration: Registration | None) -> set[str]:
+    if registration is None:
+        return set()
+    return {name for offer in registration.capabilities for name in names_of(offer)}
+
+
+def _insert(names: list[AgentId], agent: AgentId) -> None:
+    if not names or names[-1] < agent:
+        names.append(agent)
+    else:
+        insort(names, agent)
+
+
+def _delete(names: list[AgentId], agent: AgentId) -> None:
+    del names[bisect_left(names, agent)]

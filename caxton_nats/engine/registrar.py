@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from caxton_nats.core.capability import check_capabilities
 from caxton_nats.core.errors import AgentAlreadyRegistered, InvalidEnvelope, RevisionConflict
 from caxton_nats.core.identifiers import AgentId, check_free, platform_part
-from caxton_nats.core.registry import Registration, Registry, check_capabilities
+from caxton_nats.core.registry import Registration, Registry
 from caxton_nats.ports import Ports
 
 _CHECKS = 6

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from caxton_nats.core import codec
+from caxton_nats.core.capability import wanted
 from caxton_nats.core.envelope import NO_CONTENT, Envelope, value_content
 from caxton_nats.core.errors import (
     AgentAlreadyRegistered,
@@ -223,10 +224,18 @@ class Agent:
             ) from None
 
     def find(self, capability: str) -> list[AgentId]:
-        """Return the agents that offer a capability, by name; this agent is left out."""
-        platform = self._on_platform()
-        offers = platform.registry.find_by_capability(capability)
-        return [offer.agent for offer in offers if offer.agent != self.id]
+        """Return the agents that offer a capability, by name; this agent is left out.
+
+        Args:
+            capability: ``shout`` for any version of it, ``shout:v2.0`` for one, or
+                ``shout:v2.0,v1.5`` for the first of these that anybody offers.
+        """
+        registry = self._on_platform().registry
+        for offer in wanted(capability).offers:
+            found = [agent for agent in registry.offering(offer) if agent != self.id]
+            if found:
+                return found
+        return []
 
     def deadline(self, seconds: float) -> datetime:
         """Return the moment ``seconds`` from now, for ``reply_by``."""

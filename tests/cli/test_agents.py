@@ -37,6 +37,23 @@ async def test_a_capability_narrows_the_list(caxton: Caxton, here: Here) -> None
     assert "no agents" in (await caxton("agents", "--capability", "sing")).out
 
 
+async def test_a_long_list_is_paged(caxton: Caxton, here: Here) -> None:
+    """A page ends with the name to go on after, in the table and as "next"; the last one does not."""
+    for name in ("ann", "bob", "cyd"):
+        await here.platform.registrar.register(
+            here.platform.agent_id(name), capabilities=["shout:v2.0"]
+        )
+    first = await caxton("agents", "list", "--limit", "2")
+    assert first.out.splitlines()[-1] == "more: --after bob@caxton"
+    paged = (await caxton("agents", "list", "--limit", "2", "--capability", "shout", "--json")).json
+    assert ([one["agent"] for one in paged["agents"]], paged["next"]) == (
+        ["ann@caxton", "bob@caxton"],
+        "bob@caxton",
+    )
+    last = (await caxton("agents", "list", "--limit", "2", "--after", "bob", "--json")).json
+    assert ([one["agent"] for one in last["agents"]], last["next"]) == (["cyd@caxton"], None)
+
+
 async def test_show_tells_where_the_mail_of_an_agent_lies(caxton: Caxton, here: Here) -> None:
     """The line for the nats command line tool names the stream and the consumer."""
     await caxton("agents", "register", "bob")
@@ -65,7 +82,7 @@ async def test_deregistering_keeps_the_mail(caxton: Caxton, here: Here) -> None:
     await caxton("agents", "register", "bob")
     await caxton("send", "alice", "inform", "bob", "--text", "hello")
     assert (await caxton("agents", "deregister", "bob", "--json")).json["pending"] == 1
-    assert (await caxton("agents", "--json")).json == {"agents": []}
+    assert (await caxton("agents", "--json")).json == {"agents": [], "next": None}
     await caxton("agents", "register", "bob", "--router", "service")
     assert (await caxton("agents", "show", "bob", "--json")).json["pending"] == 1
 

@@ -14,7 +14,6 @@ from caxton_nats.core.registry import (
     AgentState,
     Registration,
     Registry,
-    check_capabilities,
     check_queue_size,
 )
 from tests.core.sample import ALICE, BOB, CAROL, NOON
@@ -105,8 +104,53 @@ def test_replace() -> None:
     assert registry.find_by_capability("translate") == ()
 
 
+def test_versions() -> None:
+    """An offer with a version is found with it and without, an offer without it only so."""
+    registry = Registry(
+        [
+            registered(ALICE, "shout:v1"),
+            registered(BOB, "shout:v1", "shout:v2"),
+            registered(CAROL, "shout"),
+        ]
+    )
+    assert list(registry.offering("shout")) == [ALICE, BOB, CAROL]
+    assert list(registry.offering("shout:v1")) == [ALICE, BOB]
+    assert [one.agent for one in registry.find_by_capability("shout:v2")] == [BOB]
+    assert registry.find_by_capability("shout:v3") == ()
+    assert set(registry.capabilities()) == {"shout", "shout:v1", "shout:v2"}
+    registry.put(registered(BOB, "shout:v2"))
+    assert list(registry.offering("shout:v1")) == [ALICE]
+    for agent in (ALICE, BOB, CAROL):
+        registry.remove(agent)
+    assert set(registry.capabilities()) == set()
+
+
+def test_an_answer_is_not_kept_beyond_a_change() -> None:
+    """Who asked before a change gets the new registration afterwards."""
+    registry = Registry([registered(ALICE, "shout")])
+    before = registry.find_by_capability("shout")
+    assert registry.find_by_capability("shout") is before
+    changed = msgspec.structs.replace(registered(ALICE, "shout"), state=AgentState.DRAINING)
+    registry.put(changed)
+    assert registry.find_by_capability("shout") == (changed,)
+
+
+def test_pages() -> None:
+    """Page by page everybody is listed once, also if the last one of a page has left meanwhile."""
+    names = [AgentId(f"a{number:02}@here") for number in range(7)]
+    registry = Registry(registered(name, *["odd"][: int(name[1:3]) % 2]) for name in names)
+    assert [one.agent for one in registry.page(3)] == names[:3]
+    registry.remove(names[2])
+    assert [one.agent for one in registry.page(3, after=names[2])] == names[3:6]
+    assert [one.agent for one in registry.page(3, after=names[5])] == names[6:]
+    assert registry.page(3, after=names[6]) == ()
+    odd = registry.page(2, after=names[1], capability="odd")
+    assert [one.agent for one in odd] == [names[3], names[5]]
+    assert registry.page(2, capability="even") == ()
+
+
 _agents = st.sampled_from([ALICE, BOB, CAROL])
-_capabilities = st.lists(st.sampled_from("abc"), unique=True).map(tuple)
+_capabilities = st.lists(st.sampled_from(["a", "b:1", "b:2"]), unique=True).map(tuple)
 _changes = st.lists(st.tuples(_agents, st.none() | _capabilities), max_size=30)
 
 
@@ -123,32 +167,15 @@ def test_index_agrees_with_a_dict(changes: list[tuple[AgentId, tuple[str, ...] |
             expected[agent] = registered(agent, *capabilities)
             registry.put(expected[agent])
     assert {one.agent: one for one in registry} == expected
-    for capability in "abc":
+    assert [one.agent for one in registry.page(9)] == sorted(expected)
+    for capability in ("a", "b", "b:1", "b:2"):
         assert registry.find_by_capability(capability) == tuple(
             expected[agent]
             for agent in sorted(expected)
-            if capability in expected[agent].capabilities
+            if any(
+                f"{offer}:".startswith(f"{capability}:") for offer in expected[agent].capabilities
+            )
         )
-
-
-def test_capabilities_once_each() -> None:
-    """Capabilities keep their order; a repeated one counts once."""
-    assert check_capabilities(["b", "a", "b"]) == ("b", "a")
-    assert check_capabilities([]) == ()
-
-
-@pytest.mark.parametrize("length", [1, 100])
-def test_capability_length(length: int) -> None:
-    """A capability has 1 to 100 characters."""
-    assert check_capabilities(["x" * length])
-    beyond = 0 if length == 1 else 101
-    with pytest.raises(InvalidEnvelope) as caught:
-        check_capabilities(["x" * beyond])
-    assert (caught.value.field, caught.value.limit, caught.value.value) == (
-        "capabilities",
-        100,
-        beyond,
-    )
 
 
 @pytest.mark.parametrize("size", [1, 1000, 100_000])

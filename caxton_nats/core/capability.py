@@ -1,0 +1,105 @@
+"""Names of capabilities: what an agent offers, and what a message may be addressed to.
+
+An agent offers ``shout`` or, with a version, ``shout:v2.0``. A message goes to whoever offers
+``capability:shout`` (any version), or ``capability:shout:v2.0,v1.5`` (the first of these versions
+that anybody offers). Who that is in the end is decided by core/choice.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from caxton_nats.core.errors import InvalidEnvelope
+from caxton_nats.core.identifiers import CAPABILITY_PREFIX, AgentId, check_text
+
+MAX_CAPABILITY = 100
+MAX_VERSIONS = 16
+"""Versions that one receiver may name."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """A capability that is asked for."""
+
+    name: str
+    versions: tuple[str, ...] = ()
+    """The preferred one first; empty: any."""
+
+    @property
+    def offers(self) -> tuple[str, ...]:
+        """What to look for in the registry, in order of preference."""
+        return tuple(f"{self.name}:{version}" for version in self.versions) or (self.name,)
+
+    def __str__(self) -> str:
+        return f"{self.name}:{','.join(self.versions)}" if self.versions else self.name
+
+
+def check_capabilities(names: Iterable[str]) -> tuple[str, ...]:
+    """Return what an agent offers, checked, in order, once each.
+
+    Raises:
+        InvalidEnvelope: not 1..100 visible characters, an empty name or version, or a comma in a
+            version (it separates versions where a capability is asked for).
+    """
+    capabilities = tuple(dict.fromkeys(names))
+    for capability in capabilities:
+        check_text(capability, "capabilities", MAX_CAPABILITY)
+        name, colon, version = capability.partition(":")
+        if not name or (colon and not version) or "," in version:
+            raise InvalidEnvelope(
+                "is a name, or NAME:VERSION with one version",
+                field="capabilities",
+                value=ascii(capability),
+                hint="for example translate, or translate:v2.0",
+            )
+    return capabilities
+
+
+def names_of(capability: str) -> tuple[str, ...]:
+    """Return under which names an offer is found: itself, and its name without the version."""
+    name, colon, _ = capability.partition(":")
+    return (name, capability) if colon else (name,)
+
+
+def wanted(text: str, *, field: str = "capability") -> Wanted:
+    """Return what ``name``, ``name:version`` or ``name:version,version`` asks for.
+
+    Raises:
+        InvalidEnvelope: it is none of these, too long, or names too many versions.
+    """
+    name, colon, rest = text.partition(":")
+    versions = tuple(dict.fromkeys(rest.split(","))) if colon else ()
+    if len(versions) > MAX_VERSIONS:
+        raise InvalidEnvelope(
+            "names too many versions", field=field, limit=MAX_VERSIONS, value=len(versions)
+        )
+    if not name or not all(versions):
+        raise InvalidEnvelope(
+            "a capability is NAME, NAME:VERSION, or NAME:VERSION,VERSION",
+            field=field,
+            value=ascii(text),
+        )
+    found = Wanted(name, versions)
+    for offer in found.offers:
+        check_text(offer, field, MAX_CAPABILITY)
+    return found
+
+
+def is_capability(receiver: str) -> bool:
+    """Return whether a receiver is a capability instead of an agent's name."""
+    return receiver.startswith(CAPABILITY_PREFIX)
+
+
+def target(receiver: str, *, field: str = "receiver") -> Wanted:
+    """Return what a receiver of the form ``capability:…`` asks for.
+
+    Raises:
+        InvalidEnvelope: what follows is no capability.
+    """
+    return wanted(receiver.removeprefix(CAPABILITY_PREFIX), field=field)
+
+
+def as_receiver(capability: Wanted) -> AgentId:
+    """Return the receiver that asks for the capability, in one spelling."""
+    return AgentId(f"{CAPABILITY_PREFIX}{capability}")
