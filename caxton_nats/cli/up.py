@@ -55,6 +55,14 @@ def up(  # noqa: PLR0913 - one parameter per option
             "--durability", show_default="power", help="What acknowledged messages survive."
         ),
     ] = None,
+    domain: Annotated[
+        str | None,
+        typer.Option("--domain", help="JetStream domain, for links to other platforms."),
+    ] = None,
+    server_config: Annotated[
+        Path | None,
+        typer.Option("--server-config", help="More of nats-server's own configuration."),
+    ] = None,
     platform: PlatformName = None,
     shards: Shards = None,
     nats_url: NatsUrl = None,
@@ -65,10 +73,10 @@ def up(  # noqa: PLR0913 - one parameter per option
     With --nats-url the router works on a server that runs already.
     """
     if nats_url is not None:
-        if (port, store, mode) != (None, None, None):
+        if any(one is not None for one in (port, store, mode, domain, server_config)):
             raise typer.BadParameter(
-                "--port, --store and --durability are for a server of its own, but --nats-url or"
-                " CAXTON_NATS_URL names one that runs already"
+                "--port, --store, --durability, --domain and --server-config are for a server of"
+                " its own, but --nats-url or CAXTON_NATS_URL names one that runs already"
             )
         chosen = app.settings(nats_url=nats_url, platform=platform, shards=shards)
         return work(_on_running_server(chosen, "caxton is up", first_steps=True, as_json=as_json))
@@ -78,6 +86,8 @@ def up(  # noqa: PLR0913 - one parameter per option
         store=store or DEFAULT_STORE,
         durability=kind,
         server_name=durability.server_name(kind),
+        domain=domain or "",
+        extra=server_config,
     )
     # Settings are read before anything is started.
     chosen = app.settings(platform=platform, shards=shards)

@@ -81,12 +81,14 @@ def agent_token(agent: AgentId) -> str:
 
 
 def agent_from_token(text: str, platform: str) -> AgentId:
-    """Return the agent that a subject token names; the inverse of `agent_token`.
+    """Return the agent of this platform that a token names; the inverse of `agent_token`.
 
-    Raises:
-        InvalidEnvelope: the token is not the escape of any name.
+    Raises `InvalidEnvelope` if the token is not the escape of a local name.
     """
-    return agent_id(untoken(text), platform, field="subject")
+    name = untoken(text)
+    if "@" in name:  # A door that vouches for this token must not vouch for other platforms.
+        raise _bad_token(text)
+    return agent_id(name, platform, field="subject")
 
 
 def check_message_id(text: str) -> MessageId:

@@ -18,6 +18,7 @@ from caxton_nats.core.identifiers import (
     ConversationId,
     MessageId,
     agent_id,
+    local_part,
 )
 from caxton_nats.core.performatives import NO_ANSWER, Performative
 
@@ -42,7 +43,7 @@ def notice(
         key: makes the notice's id, so that the same failure is told once however often it is met.
     """
     ams = agent_id(AMS, platform)
-    if to == ams or (about is not None and about.performative in NO_ANSWER):
+    if local_part(to) == AMS or (about is not None and about.performative in NO_ANSWER):
         return None
     unreadable = isinstance(error, MalformedEnvelope | InvalidEnvelope)
     content, _ = value_content(

@@ -19,13 +19,14 @@ from caxton_nats.core.identifiers import (
     MAX_NAME,
     AgentId,
     agent_id,
-    agent_token,
     check_conversation_id,
     check_free,
     check_message_id,
     check_text,
+    platform_part,
 )
 from caxton_nats.core.performatives import performative
+from caxton_nats.core.remote import any_agent_token
 
 MAX_RETRIES_BOUNDS: Final = (1, 10)
 
@@ -75,7 +76,8 @@ def complete(
     Raises:
         InvalidEnvelope: the body names another sender, or a name is not one.
     """
-    check_free(sender, field="sender")
+    if platform_part(sender) == platform:
+        check_free(sender, field="sender")
     if envelope.sender and agent_id(envelope.sender, platform, field="sender") != sender:
         raise InvalidEnvelope(
             f"the body says it is from {envelope.sender!a}, but it came in as {sender}",
@@ -83,7 +85,7 @@ def complete(
             value=ascii(envelope.sender),
             hint="leave sender out, or send on your own subject",
         )
-    own = f"{agent_token(sender)}."
+    own = f"{any_agent_token(sender, platform)}."
     if envelope.claim is not None and not envelope.claim.object.startswith(own):
         # Otherwise anybody could have another's stored content sent to himself.
         raise InvalidEnvelope(

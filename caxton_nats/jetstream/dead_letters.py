@@ -6,7 +6,8 @@ from collections import Counter
 
 from caxton_nats.core.dead_letter import DeadLetter, decode, encode
 from caxton_nats.core.errors import RevisionConflict
-from caxton_nats.core.identifiers import AgentId, agent_from_token, agent_token
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.remote import any_agent_from_token, any_agent_token
 from caxton_nats.jetstream import direct, subjects
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.headers import EXPECTED_LAST_SUBJECT, EXPECTED_LAST_SUBJECT_SEQUENCE
@@ -29,9 +30,10 @@ class DlqStream:
         The mailbox and the advisory path may meet the same message and call it by different
         reasons: the expected sequence is that of any subject with this id.
         """
-        any_reason = f"{subjects.DLQ}.*.{agent_token(letter.agent)}.{letter.id}"
+        whose = any_agent_token(letter.agent, self._platform)
+        any_reason = f"{subjects.DLQ}.*.{whose}.{letter.id}"
         headers = {EXPECTED_LAST_SUBJECT_SEQUENCE: "0", EXPECTED_LAST_SUBJECT: any_reason}
-        post = Post(subjects.dead_letter_subject(letter), encode(letter), headers)
+        post = Post(subjects.dead_letter_subject(letter, self._platform), encode(letter), headers)
         try:
             await self._publisher.store_one(post)
         except RevisionConflict:
@@ -40,7 +42,7 @@ class DlqStream:
 
     async def list(self, *, limit: int = 100, agent: AgentId | None = None) -> list[DeadLetter]:
         """Return the newest letters first."""
-        whose = "*" if agent is None else agent_token(agent)
+        whose = "*" if agent is None else any_agent_token(agent, self._platform)
         records = await direct.newest(
             self._connection, subjects.DLQ_STREAM, f"{subjects.DLQ}.*.{whose}.*", limit
         )
@@ -69,7 +71,7 @@ class DlqStream:
         counts: Counter[tuple[AgentId, str]] = Counter()
         for subject, number in (info["state"].get("subjects") or {}).items():
             reason, agent = subject.split(".")[2:4]
-            counts[agent_from_token(agent, self._platform), reason] += number
+            counts[any_agent_from_token(agent, self._platform), reason] += number
         return dict(counts)
 
     async def _find(self, letter_id: str) -> direct.Record | None:

@@ -58,6 +58,8 @@ class EmbeddedOptions:
         durability: "power" syncs every write before it is acknowledged (survives a power cut);
             "process" leaves syncing to the system (survives a killed server).
         server_name: Name the server reports; no white space.
+        domain: Name of its JetStream domain, for a server that is joined to another by a leaf node.
+        extra: File with more of the server's own configuration, leaf nodes for example.
         max_payload: Largest message in bytes.
         ping_interval: Seconds between the server's pings of an idle client.
         start_timeout: Seconds until a server that does not answer counts as failed.
@@ -73,6 +75,8 @@ class EmbeddedOptions:
     store: Path | None = None
     durability: Literal["power", "process"] = "process"
     server_name: str = "caxton"
+    domain: str = ""
+    extra: Path | None = None
     max_payload: int = 1024 * 1024
     ping_interval: float = 120.0
     start_timeout: float = 30.0
@@ -87,7 +91,10 @@ class EmbeddedOptions:
             "port": self.port or -1,
             "max_payload": self.max_payload,
             "ping_interval": f"{self.ping_interval:g}s",
-            "jetstream": {"sync_interval": "always"} if self.durability == "power" else {},
+            "jetstream": {
+                **({"sync_interval": "always"} if self.durability == "power" else {}),
+                **({"domain": self.domain} if self.domain else {}),
+            },
         }
         if self.monitoring_port is not None:
             settings["http"] = f"{_bracketed(self.host)}:{self.monitoring_port or -1}"
@@ -251,7 +258,7 @@ class EmbeddedServer:
             await refuse_busy_port(listen.host, listen.monitoring_port, "monitoring_port")
 
     async def _spawn(self, binary: Path, lock: int) -> None:
-        config = self.folder.write_config(self._listen.config())
+        config = self.folder.write_config(self._listen.config(), self._listen.extra)
         # The guard comes first: a parent that dies in between leaves a guard, never a server.
         self._guard = await asyncio.create_subprocess_exec(
             "/bin/sh",

@@ -88,8 +88,16 @@ class ServerFolder:
             raise
         return descriptor
 
-    def write_config(self, settings: Mapping[str, Any]) -> Path:
-        """Write the server's configuration, with the places that this folder decides."""
+    def write_config(self, settings: Mapping[str, Any], extra: Path | None = None) -> Path:
+        """Write the server's configuration, with the places that this folder decides.
+
+        Args:
+            settings: the configuration, as JSON has it.
+            extra: a file in the server's own format, which comes last.
+
+        Raises:
+            ConfigurationError: that file cannot be read.
+        """
         for stale in self.path.glob("*.ports"):
             stale.unlink()
         places = {
@@ -103,7 +111,10 @@ class ServerFolder:
         # The server's format takes JSON as it is, and JSON quotes paths safely, except that the
         # server knows no \u escapes.
         whole = {**settings, **places, "jetstream": jetstream}
-        config.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in whole.items()]
+        # Pasted: the server takes the path of an `include` for a relative one, always.
+        lines.append("" if extra is None else _read(extra))
+        config.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return config
 
     def open_stderr(self) -> IO[bytes]:
@@ -134,6 +145,17 @@ class ServerFolder:
         """Delete a temporary folder; leave a given one alone."""
         if self._temporary:
             shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _read(extra: Path) -> str:
+    try:
+        return extra.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"the server's further configuration cannot be read: {error}",
+            field=str(extra),
+            hint="name a file in nats-server's own format",
+        ) from None
 
 
 def _try_lock(descriptor: int) -> bool:

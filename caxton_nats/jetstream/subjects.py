@@ -8,6 +8,7 @@ import zlib
 from caxton_nats.core.dead_letter import DeadLetter, Origin
 from caxton_nats.core.identifiers import AgentId, agent_from_token, agent_token
 from caxton_nats.core.registry import Address
+from caxton_nats.core.remote import any_agent_token
 
 SEND = "caxton.send"
 """Request door: ``caxton.send.<sender>`` answers with a receipt or an error."""
@@ -64,9 +65,9 @@ def agent_of(subject: str, platform: str) -> AgentId:
     return agent_from_token(subject.rsplit(".", 1)[-1], platform)
 
 
-def dead_letter_subject(letter: DeadLetter) -> str:
+def dead_letter_subject(letter: DeadLetter, platform: str) -> str:
     """Return ``caxton.dlq.<reason>.<agent>.<id>``."""
-    return f"{DLQ}.{letter.reason}.{agent_token(letter.agent)}.{letter.id}"
+    return f"{DLQ}.{letter.reason}.{any_agent_token(letter.agent, platform)}.{letter.id}"
 
 
 def parse_ack(reply: str) -> tuple[Origin, int, int]:

@@ -168,3 +168,12 @@ async def test_awkward_agent(adapter: Adapter) -> None:
     await adapter.dead_letters.write(dead(2))
     assert [one.agent for one in await adapter.dead_letters.list(agent=awkward)] == [awkward]
     assert (await adapter.dead_letters.count())[awkward, "Timeout"] == 1
+
+
+async def test_agent_of_another_platform(adapter: Adapter) -> None:
+    """Letters of an agent of the same local name elsewhere are another's."""
+    there = AgentId("bob@there")
+    await adapter.dead_letters.write(dead(1))
+    await adapter.dead_letters.write(dead(2, agent=there))
+    assert await adapter.dead_letters.list(agent=there) == [dead(2, agent=there)]
+    assert await adapter.dead_letters.count() == {(BOB, "Timeout"): 1, (there, "Timeout"): 1}

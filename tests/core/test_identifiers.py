@@ -204,9 +204,11 @@ def test_untoken_accepts_tokens_only(text: str) -> None:
     assert isinstance(name, CaxtonError) or token(name) == text
 
 
-@pytest.mark.parametrize("text", ["", "=20", "=00", "=40", "=E2=80=8B", "x" * 256])
+@pytest.mark.parametrize(
+    "text", ["", "=20", "=00", "=40", "alice=40there", "alice=40here", "=E2=80=8B", "x" * 256]
+)
 def test_agent_from_token_checks_the_name(text: str) -> None:
-    """A token of something that is no agent's name names no agent."""
+    """A token of something that is no local name names no agent: none of other platforms, too."""
     assert refused(lambda: agent_from_token(text, "here")).field == "subject"
 
 

@@ -127,3 +127,9 @@ def test_a_notice_is_a_right_message() -> None:
     found = sure(told(sample(conversation_id="c", protocol="p"), QueueFull("x")))
     check(found, Limits(), NOON + timedelta(days=1))
     assert decode(encode(found), max_bytes=10_000) == found
+
+
+@pytest.mark.parametrize("platform", ["here", "there"])
+def test_no_notice_to_a_platform(platform: str) -> None:
+    """What a platform said is not answered: two of them would never end."""
+    assert told(None, MalformedEnvelope("x"), to=AgentId(f"ams@{platform}")) is None

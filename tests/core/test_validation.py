@@ -84,10 +84,23 @@ def test_another_sender(sender: str) -> None:
     assert ALICE in str(error)
 
 
+def test_another_platform_may_speak() -> None:
+    """Its AMS is vouched for by the link it came over; this platform's own is nobody's name."""
+    assert completed(typed(), sender=AgentId("ams@there")).sender == "ams@there"
+    assert refused(lambda: completed(typed(), sender=AgentId("ams@here"))).field == "sender"
+
+
 def test_claim_of_ones_own() -> None:
     """A claim on content that the sender stored under its own name is accepted."""
     claim = Claim("alice.m-1", 1, "s")
     assert completed(typed(claim=claim)).claim == claim
+
+
+def test_claim_of_a_namesake() -> None:
+    """An agent of another platform has no claim on what its namesake here has stored."""
+    envelope = typed(claim=Claim("alice.m-1", 1, "s"))
+    error = refused(lambda: completed(envelope, sender=AgentId("alice@there")))
+    assert (error.code, error.field) == ("InvalidEnvelope", "claim")
 
 
 @pytest.mark.parametrize("name", ["bob.m-1", "alice", "alicia.m-1", "", "x" * 1000, "\x1b[31m"])

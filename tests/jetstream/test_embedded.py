@@ -107,6 +107,7 @@ async def test_monitoring_reports_the_options_the_server_was_given(
             max_payload=2**21,
             ping_interval=7,
             durability="power",
+            domain="office",
         )
     )
     page = await asyncio.to_thread(read_json, f"{server.monitoring_url}/varz")
@@ -114,6 +115,7 @@ async def test_monitoring_reports_the_options_the_server_was_given(
     assert page["max_payload"] == 2**21
     assert page["ping_interval"] == 7_000_000_000
     assert page["jetstream"]["config"]["sync_always"] is True
+    assert page["jetstream"]["config"]["domain"] == "office"
 
 
 async def test_process_durability_leaves_syncing_to_the_system(

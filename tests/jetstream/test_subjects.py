@@ -128,8 +128,10 @@ def test_a_dead_letter_is_found_by_reason_agent_or_id() -> None:
         origin=Origin("CAXTON_MAILBOX_0", 17),
         subject="caxton.mailbox.0.bob=2Esmith",
     )
-    subject = subjects.dead_letter_subject(letter)
+    subject = subjects.dead_letter_subject(letter, "here")
     assert subject == "caxton.dlq.AgentNotResponding.bob=2Esmith.CAXTON_MAILBOX_0-17"
+    there = subjects.dead_letter_subject(letter, "there")
+    assert there == "caxton.dlq.AgentNotResponding.bob=2Esmith=40here.CAXTON_MAILBOX_0-17"
 
 
 def test_the_names_are_those_of_the_files() -> None:
