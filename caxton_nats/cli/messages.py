@@ -77,6 +77,10 @@ def send(  # noqa: PLR0913 - one parameter per field of a message
             "--reply-by", metavar="TIME", help="Seconds from now, or 2030-01-31T12:00:00Z."
         ),
     ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", metavar="SECONDS", help="1 to 300; as --reply-by, from receipt."),
+    ] = None,
     reply_with: Annotated[
         str | None, typer.Option("--reply-with", metavar="TOKEN", help="What answers refer to.")
     ] = None,
@@ -108,6 +112,7 @@ def send(  # noqa: PLR0913 - one parameter per field of a message
         "language": language,
         "ontology": ontology,
         "priority": Priority[priority.upper()] if priority else None,
+        "timeout": timeout,
         "max_retries": max_retries,
         "message_id": message_id,
         "encoding": encoding,
@@ -116,7 +121,7 @@ def send(  # noqa: PLR0913 - one parameter per field of a message
 
     async def sent() -> int:
         async with connected(nats_url, router) as platform:
-            known = {name: value for name, value in fields.items() if value}
+            known = {name: value for name, value in fields.items() if value not in (None, "", ())}
             known.setdefault("message_id", platform.ports.ids.new_id())
             message = Envelope(
                 performative=performative,

@@ -73,6 +73,8 @@ class Envelope(
     reply_by: datetime | None = None
     created_at: datetime | None = None
     priority: Priority = Priority.NORMAL
+    timeout: float | None = None
+    """1..300 seconds from the door in which a handler must start; it becomes ``reply_by``."""
     max_retries: int | None = None
     """1..10 further attempts after the first; None leaves it to the receiver's policy."""
     user_defined: dict[str, str] = {}

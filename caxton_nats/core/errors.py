@@ -106,7 +106,7 @@ class MessageTooLarge(MessageError):
 
 
 class Expired(MessageError):
-    """The message's ``reply_by`` passed before a handler could start."""
+    """The message's ``reply_by`` or ``timeout`` passed before a handler could start."""
 
     failure = FailureReason.TIMEOUT
 

@@ -13,8 +13,9 @@ from typing import Final
 
 import msgspec
 
+from caxton_nats.core.deadline import check_deadline, deadline
 from caxton_nats.core.envelope import Envelope, content_bytes, content_size
-from caxton_nats.core.errors import Expired, InvalidEnvelope, MessageTooLarge
+from caxton_nats.core.errors import InvalidEnvelope, MessageTooLarge
 from caxton_nats.core.identifiers import (
     MAX_NAME,
     AgentId,
@@ -70,11 +71,13 @@ def complete(
         envelope: as decoded at a door.
         sender: who sends, by the door's own authority (the subject, never the body).
         platform: this deployment's name, for receivers given without one.
-        now: becomes ``created_at`` if the message has none.
+        now: when it came to the door: ``timeout`` counts from then, and it becomes
+            ``created_at`` if the message has none.
         new_id: makes the ``message_id`` if the message has none.
 
     Raises:
-        InvalidEnvelope: the body names another sender, or a name is not one.
+        InvalidEnvelope: the body names another sender, a name is not one, or ``timeout`` is out
+            of its bounds.
     """
     if platform_part(sender) == platform:
         check_free(sender, field="sender")
@@ -101,7 +104,7 @@ def complete(
         receiver=_identifiers(envelope.receiver, platform, "receiver"),
         reply_to=_identifiers(envelope.reply_to, platform, "reply_to"),
         created_at=_utc(envelope.created_at, "created_at") or now,
-        reply_by=_utc(envelope.reply_by, "reply_by"),
+        reply_by=deadline(_utc(envelope.reply_by, "reply_by"), envelope.timeout, now),
     )
 
 
@@ -120,10 +123,7 @@ def check(envelope: Envelope, limits: Limits, now: datetime) -> None:
             "a message of an interaction protocol needs a conversation_id (FIPA SC00061)",
             field="conversation_id",
         )
-    if envelope.reply_by is not None and envelope.reply_by <= now:
-        raise Expired(
-            "reply_by has passed already", field="reply_by", value=envelope.reply_by.isoformat()
-        )
+    check_deadline(envelope, now)
 
 
 def _identifiers(names: tuple[str, ...], platform: str, field: str) -> tuple[AgentId, ...]:

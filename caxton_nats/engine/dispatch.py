@@ -18,6 +18,7 @@ from caxton_nats.core.errors import CaxtonError, QueueFull
 from caxton_nats.core.identifiers import AgentId, token
 from caxton_nats.core.registry import Registration
 from caxton_nats.core.routing import Route, agent_not_found
+from caxton_nats.engine import aftercare
 from caxton_nats.ports import Letter, Outcome, Ports, Receipt, Stored
 
 
@@ -44,18 +45,33 @@ class Dispatch:
         receiver got the message, the result is the first receiver's error.
         """
         packed = await asyncio.gather(*(self._pack(one) for one in batch), return_exceptions=True)
-        letters: list[Letter] = []
-        for pack in packed:
+        letters: list[tuple[Envelope, Letter]] = []
+        for one, pack in zip(batch, packed, strict=True):
             if isinstance(pack, list):
-                letters += pack
+                letters += [(one.envelope, letter) for letter in pack]
             elif not isinstance(pack, CaxtonError):
                 raise pack
-        stored = iter(await self._ports.publisher.publish(letters) if letters else [])
+        stored = iter(await self._store(letters) if letters else [])
         return [
             self._receipt(one, [next(stored) for _ in pack]) if isinstance(pack, list) else pack
             for one, pack in zip(batch, packed, strict=True)
             if isinstance(pack, list | CaxtonError)
         ]
+
+    async def _store(
+        self, letters: Sequence[tuple[Envelope, Letter]]
+    ) -> list[Stored | CaxtonError]:
+        """Store the letters, and do what their messages ask for beyond that."""
+        stored = await self._ports.publisher.publish([letter for _, letter in letters])
+        wanted = [
+            (at, aftercare.give(self._ports, envelope, letter.receiver, result))
+            for at, ((envelope, letter), result) in enumerate(zip(letters, stored, strict=True))
+            if isinstance(result, Stored) and aftercare.is_wanted(envelope)
+        ]
+        given = await asyncio.gather(*(one for _, one in wanted))
+        for (at, _), result in zip(wanted, given, strict=True):
+            stored[at] = result
+        return stored
 
     async def _pack(self, one: Accepted) -> list[Letter]:
         """Return one letter per receiver; they share their bytes unless content is set aside."""

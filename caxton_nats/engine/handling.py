@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from caxton_nats.core.dead_letter import Origin
+from caxton_nats.core.deadline import check_deadline
 from caxton_nats.core.disposition import (
     Ack,
     Disposition,
@@ -29,12 +30,7 @@ from caxton_nats.core.disposition import (
     settle,
 )
 from caxton_nats.core.envelope import Envelope, with_content
-from caxton_nats.core.errors import (
-    CaxtonError,
-    Expired,
-    HandlerFailed,
-    HandlerRejected,
-)
+from caxton_nats.core.errors import CaxtonError, HandlerFailed, HandlerRejected
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.engine import attempts, stored
 from caxton_nats.engine.lanes import Held
@@ -177,12 +173,7 @@ class Handling:
         spent = exhausted(attempt, self._options.policy, envelope.max_retries)
         if spent is not None:
             raise spent
-        if envelope.reply_by is not None and envelope.reply_by <= self._ports.clock.now():
-            raise Expired(
-                "reply_by passed before a handler could start",
-                field="reply_by",
-                value=envelope.reply_by.isoformat(),
-            )
+        check_deadline(envelope, self._ports.clock.now())
         self._observe(
             event(
                 Action.DELIVERED,

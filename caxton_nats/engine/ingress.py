@@ -84,6 +84,7 @@ class Ingress:
             sender=sender,
             body=delivery.body,
             headers=delivery.headers,
+            since=delivery.stored_at,
             fallback_id=f"submitted-{delivery.origin.sequence}-{stamp}",
         )
 
@@ -130,7 +131,7 @@ class Ingress:
                 decoded,
                 sender=submission.sender,
                 platform=self._platform,
-                now=self._ports.clock.now(),
+                now=submission.since or self._ports.clock.now(),
                 new_id=lambda: submission.fallback_id,
             )
         except CaxtonError:

@@ -42,6 +42,11 @@ class Held(msgspec.Struct, frozen=True):
         """Return the message's priority; unreadable ones are Normal."""
         return self.envelope.priority if self.envelope else Priority.NORMAL
 
+    def is_late(self, now: datetime) -> bool:
+        """Return whether its deadline has passed."""
+        until = self.envelope.reply_by if self.envelope else None
+        return until is not None and until <= now
+
 
 class _Lane:
     def __init__(self) -> None:
@@ -50,6 +55,16 @@ class _Lane:
         self.running: Held | None = None
         self.blocked_by: Origin | None = None
         self.due: datetime | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its head may be handed out."""
+        return bool(self.waiting) and self.running is None and self.blocked_by is None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it may be forgotten."""
+        return not self.waiting and self.running is None and self.blocked_by is None
 
 
 class Lanes:
@@ -87,12 +102,27 @@ class Lanes:
 
     def take(self) -> Held | None:
         """Hand out the next delivery, or None if nothing is ready."""
-        if not self._ready:
-            return None
-        _, _, key = heapq.heappop(self._ready)
-        lane = self._lanes[key]
-        _, lane.running = lane.waiting.popleft()
-        return lane.running
+        while self._ready:
+            _, _, key = heapq.heappop(self._ready)
+            lane = self._lanes.get(key)
+            # What lined the lane up may have been handed out as expired since.
+            if lane is not None and lane.is_ready:
+                _, lane.running = lane.waiting.popleft()
+                return lane.running
+        return None
+
+    def take_expired(self, now: datetime) -> list[Held]:
+        """Hand out what has waited past its deadline, past all others: no handler will see it."""
+        found: list[Held] = []
+        for key, lane in list(self._lanes.items()):
+            late = [held for _, held in lane.waiting if held.is_late(now)]
+            if not late:
+                continue
+            lane.waiting = deque(one for one in lane.waiting if not one[1].is_late(now))
+            found += [self._set_apart(held) for held in late]
+            if lane.is_idle:
+                del self._lanes[key]
+        return found
 
     def take_at_once(self, held: Held) -> Held | None:
         """Hand the delivery out past all others, its own conversation included.
@@ -102,10 +132,7 @@ class Lanes:
         if held.delivery.origin in self._in_hand:
             return None
         self.unblock(held.delivery.origin)
-        alone = msgspec.structs.replace(held, alone=True)
-        self._in_hand[held.delivery.origin] = alone
-        self._lanes.setdefault(alone.key, _Lane()).running = alone
-        return alone
+        return self._set_apart(held)
 
     def done(self, held: Held) -> None:
         """The delivery is settled; the lane goes on."""
@@ -153,6 +180,12 @@ class Lanes:
         """Return when the first blocked lane's head comes again; None if no lane is blocked."""
         return min((lane.due for lane in self._lanes.values() if lane.due), default=None)
 
+    def _set_apart(self, held: Held) -> Held:
+        alone = msgspec.structs.replace(held, alone=True)
+        self._in_hand[held.delivery.origin] = alone
+        self._lanes.setdefault(alone.key, _Lane()).running = alone
+        return alone
+
     def _let_go(self, held: Held) -> _Lane:
         del self._in_hand[held.delivery.origin]
         lane = self._lanes[held.key]
@@ -161,6 +194,6 @@ class Lanes:
 
     def _offer(self, key: str, lane: _Lane) -> None:
         """Line the lane up, if it is ready; called once for each head that a lane has."""
-        if lane.running is None and lane.blocked_by is None:
+        if lane.is_ready:
             arrival, head = lane.waiting[0]
             heapq.heappush(self._ready, (-head.priority, arrival, key))

@@ -235,10 +235,13 @@ class Mailbox:
             return []
 
     async def _keep(self) -> None:
-        """Tell the server what is in hand, well within ack_wait; look after blocked lanes."""
+        """Tell the server what is in hand, well within ack_wait; look after what waits."""
         await self._ports.clock.sleep(self._options.ack_wait / 3)
         if self._inbox is not None:
             await self._inbox.keep([held.delivery for held in self._lanes.in_hand()])
+            # Behind a long conversation, its sender would hear late that nobody will handle it.
+            for late in self._lanes.take_expired(self._ports.clock.now()):
+                self._launch(late)
         await self._release_settled()
 
     async def _release_settled(self) -> None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from caxton_nats.core.identifiers import AgentId, agent_id
 from caxton_nats.core.registry import Registry
+from caxton_nats.engine import deadlines
 from caxton_nats.engine.burial import Burial
+from caxton_nats.engine.expiry import Expiry
 from caxton_nats.engine.mailbox import Mailbox
 from caxton_nats.engine.receiver import MailboxOptions, Receiver
 from caxton_nats.engine.redrive import Redrive
@@ -79,6 +81,14 @@ def build(
     observer = guarded(observer)
     router = Router(ports, registry, options, observer=observer)
     own_door = door or router
+    burial = Burial(
+        ports,
+        registry,
+        platform=options.platform,
+        max_body=options.max_body,
+        observer=observer,
+    )
+    expires = Expiry(ports, burial, ack_wait=mailbox_options.ack_wait)
     return Platform(
         name=options.platform,
         ports=ports,
@@ -89,17 +99,11 @@ def build(
         or LocalRegistrar(
             ports, registry, platform=options.platform, queue_size=options.queue_size
         ),
-        burial=Burial(
-            ports,
-            registry,
-            platform=options.platform,
-            max_body=options.max_body,
-            observer=observer,
-        ),
+        burial=burial,
         redrive=Redrive(ports, own_door, observer=observer),
         mailbox_options=mailbox_options,
         observer=observer,
         routes=door is None,
         answers={},
-        when_due={},
+        when_due={deadlines.KIND: expires.when_due},
     )

@@ -6,7 +6,7 @@ from caxton_nats.core.dead_letter import REDRIVES_HEADER, DeadLetter, Origin, St
 from caxton_nats.core.envelope import Claim
 from caxton_nats.core.errors import CaxtonError, ConfigurationError
 from caxton_nats.core.identifiers import token
-from caxton_nats.engine import stored
+from caxton_nats.engine import aftercare, stored
 from caxton_nats.ports import Door, Letter, Ports, Submission
 from caxton_nats.telemetry import Action, Event, Observer, event
 
@@ -90,11 +90,16 @@ class Redrive:
             await self.original(letter),
             {**letter.headers, REDRIVES_HEADER: str(letter.redrives + 1)},
         )
+        envelope = stored.readable(post.body)
         for result in await self._ports.publisher.publish([post]):
             if isinstance(result, CaxtonError):
                 raise result
             if not result.duplicate:
                 self._tell_routed(letter, Origin(result.stream, result.sequence))
+            if envelope is not None and aftercare.is_wanted(envelope):
+                given = await aftercare.give(self._ports, envelope, letter.agent, result)
+                if isinstance(given, CaxtonError):
+                    raise given
 
     def _tell_routed(self, letter: DeadLetter, origin: Origin) -> None:
         self._observe(

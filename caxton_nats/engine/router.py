@@ -100,7 +100,7 @@ class Router:
             envelope,
             sender=submission.sender,
             platform=self._options.platform,
-            now=now,
+            now=submission.since or now,
             new_id=lambda: submission.fallback_id or self._ports.ids.new_id(),
         )
         check(envelope, limits, now)

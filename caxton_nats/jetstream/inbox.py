@@ -41,7 +41,12 @@ log = logging.getLogger("caxton_nats.jetstream")
 class PullInbox:
     """One durable pull consumer; open it with `start`."""
 
-    def __init__(self, connection: Connection, stream: str, consumer: str) -> None:
+    def __init__(
+        self, connection: Connection, stream: str, consumer: str, *, presence: str = ""
+    ) -> None:
+        """Take the subject on which others learn that this inbox is open, if they may."""
+        self._presence = presence
+        self._present: Subscription | None = None
         self._connection = connection
         self._stream = stream
         self._consumer = consumer
@@ -59,6 +64,10 @@ class PullInbox:
         self._subscription = await self._connection.client.subscribe(
             self._reply, cb=self._on_message, pending_bytes_limit=-1
         )
+        if self._presence:
+            self._present = await self._connection.client.subscribe(
+                self._presence, cb=self._on_question
+            )
 
     async def fetch(self, limit: int, wait: timedelta) -> list[Delivery]:
         """Return 1..limit deliveries as soon as there is one, or [] after ``wait``.
@@ -125,9 +134,21 @@ class PullInbox:
                 await subscription.unsubscribe()
         except (NatsError, CaxtonError, TimeoutError) as error:
             log.warning("closing the inbox of %s: %s", self._consumer, error)
+        await self._be_gone()
         left = list(self._buffer)
         self._buffer.clear()
         return left
+
+    async def _be_gone(self) -> None:
+        present, self._present = self._present, None
+        if present is not None:
+            # A connection that is closed has nobody present.
+            with suppress(NatsError):
+                await present.unsubscribe()
+
+    async def _on_question(self, message: Msg) -> None:
+        with suppress(NatsError):
+            await message.respond(b"")
 
     async def _give_back(self, back: Sequence[tuple[Delivery, Nak]]) -> None:
         """Give back in order; what goes back at once has when this returns.

@@ -8,16 +8,20 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
 
 from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.errors import StreamMissing
-from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.identifiers import AgentId, agent_token
 from caxton_nats.core.registry import Address
 from caxton_nats.jetstream import subjects, topology
 from caxton_nats.jetstream.connection import Connection
+from caxton_nats.jetstream.errors import translate
 from caxton_nats.jetstream.headers import kept_headers
 from caxton_nats.jetstream.inbox import PullInbox
 from caxton_nats.ports import Delivery, MailboxStatus
+from caxton_nats.tasks import heeding_cancellation
 
 
 class ConsumerOptions(msgspec.Struct, frozen=True):
@@ -60,7 +64,9 @@ class JetStreamMailboxes:
     async def open(self, agent: AgentId) -> PullInbox:
         """Return the agent's mailbox for reading."""
         address = await self.ensure(agent)
-        inbox = PullInbox(self._connection, address.stream, address.consumer)
+        inbox = PullInbox(
+            self._connection, address.stream, address.consumer, presence=_presence(agent)
+        )
         await inbox.start()
         return inbox
 
@@ -77,6 +83,35 @@ class JetStreamMailboxes:
         return MailboxStatus(
             pending, info.get("num_ack_pending", 0), attended=info.get("num_waiting", 0) > 0
         )
+
+    async def opened(self, agent: AgentId) -> bool:
+        """Return whether a process has the mailbox open.
+
+        The server answers at once when nobody listens. Somebody who listens and does not answer
+        (stopped, or cut off for the moment) has it open still.
+        """
+        try:
+            with heeding_cancellation():
+                await self._connection.client.request(
+                    _presence(agent), b"", timeout=self._connection.timeout
+                )
+        except NoRespondersError:
+            return False
+        except TimeoutError:
+            return True
+        except NatsError as error:
+            raise translate(error, f"asking who reads the mail of {agent}") from None
+        return True
+
+    async def taken(self, stored: Delivery) -> bool:
+        """Return whether the message was ever handed out by the consumer that is there now."""
+        consumer = subjects.consumer_of(stored.subject)
+        try:
+            info = await self._connection.api(f"CONSUMER.INFO.{stored.origin.stream}.{consumer}")
+        except StreamMissing:
+            return False
+        delivered: int = info["delivered"]["stream_seq"]
+        return delivered >= stored.origin.sequence
 
     async def pending(self) -> dict[AgentId, int]:
         """Return the number of unsettled messages per agent that has any."""
@@ -136,6 +171,10 @@ class JetStreamMailboxes:
         answer = await self._connection.api(f"STREAM.INFO.{stream}", {"subjects_filter": subject})
         counts: dict[str, int] | None = answer["state"].get("subjects")
         return counts or {}
+
+
+def _presence(agent: AgentId) -> str:
+    return f"{subjects.READER}.{agent_token(agent)}"
 
 
 def _stored(origin: Origin, message: dict[str, Any]) -> Delivery:

@@ -22,6 +22,8 @@ TIMER = "caxton.timer"
 """Timers that run: ``caxton.timer.<kind>.<key>``."""
 DUE = "caxton.due"
 """Timers that have come due: ``caxton.due.<kind>``."""
+READER = "caxton.reader"
+"""Who has a mailbox open listens on ``caxton.reader.<agent>``."""
 ROUTER = "caxton.router"
 """Questions to one router: ``caxton.router.<id>.<question>``."""
 
@@ -45,15 +47,19 @@ def address(agent: AgentId, shards: int) -> Address:
     """Return where the agent's mail lies when the mailboxes are spread over ``shards`` streams."""
     token = agent_token(agent)
     shard = zlib.crc32(token.encode("ascii")) % shards
-    consumer = token
-    if len(token) > _MAX_CONSUMER:
-        # No token contains "=h", so a digest never meets the token of another agent.
-        consumer = "=h" + hashlib.sha256(token.encode("ascii")).hexdigest()
+    subject = f"{MAILBOX}.{shard}.{token}"
     return Address(
-        stream=f"{MAILBOX_STREAM}{shard}",
-        subject=f"{MAILBOX}.{shard}.{token}",
-        consumer=consumer,
+        stream=f"{MAILBOX_STREAM}{shard}", subject=subject, consumer=consumer_of(subject)
     )
+
+
+def consumer_of(subject: str) -> str:
+    """Return the name of the consumer that reads a mailbox's subject."""
+    token = subject.rsplit(".", 1)[-1]
+    if len(token) <= _MAX_CONSUMER:
+        return token
+    # No token contains "=h", so a digest never meets the token of another agent.
+    return "=h" + hashlib.sha256(token.encode("ascii")).hexdigest()
 
 
 def agent_of(subject: str, platform: str) -> AgentId:

@@ -66,6 +66,7 @@ class MemoryInbox:
         self._clock = clock
         self._closed = False
         self._removals = queue.removals
+        queue.readers += 1
 
     async def fetch(self, limit: int, wait: timedelta) -> list[Delivery]:
         """Return what is due as soon as something is, or [] after ``wait`` or ``close``.
@@ -110,7 +111,9 @@ class MemoryInbox:
 
     async def close(self) -> list[Delivery]:
         """Take no further deliveries; a waiting `fetch` returns []. Nothing came unfetched."""
-        self._closed = True
+        if not self._closed:
+            self._closed = True
+            self._queue.readers -= 1
         self._queue.wake()
         await turn()
         return []
@@ -147,6 +150,17 @@ class MemoryMailboxes:
         return MailboxStatus(
             pending=len(queue.messages), in_flight=queue.in_flight, attended=queue.attended
         )
+
+    async def opened(self, agent: AgentId) -> bool:
+        """Return whether an inbox of the mailbox is open."""
+        await turn()
+        return self._queue(agent).readers > 0
+
+    async def taken(self, stored: Delivery) -> bool:
+        """Return whether the message was ever handed out."""
+        await turn()
+        queue = self._find(stored.origin)
+        return queue is not None and queue.was_taken(stored.origin.sequence)
 
     async def pending(self) -> dict[AgentId, int]:
         """Return the number of stored messages per agent that has any."""

@@ -67,6 +67,8 @@ class WorkQueue:
         self.messages: dict[int, Message] = {}
         self.removals = 0
         """How often the consumer was removed; a reader of an earlier one reads no more."""
+        self.readers = 0
+        """How many inboxes are open."""
         self._consumer = consumer
         self._rules = rules
         self._exhausted = exhausted
@@ -86,6 +88,10 @@ class WorkQueue:
     def attended(self) -> bool:
         """Whether a reader waits at this moment."""
         return bool(self._waiting)
+
+    def was_taken(self, sequence: int) -> bool:
+        """Whether the message was ever delivered by this consumer."""
+        return sequence in self._attempts
 
     def put(self, message: Message) -> None:
         """Add a message behind all others."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -37,6 +38,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     envelope: Envelope | None = None
     headers: Mapping[str, str] = {}
+    since: datetime | None = None
+    """When it came in, if it has waited since: its ``timeout`` counts from then."""
     fallback_id: str = ""
     """The message id if the message has none and the door needs a repeatable one."""
 

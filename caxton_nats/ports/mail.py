@@ -102,6 +102,16 @@ class Mailboxes(Protocol):
     async def status(self, agent: AgentId) -> MailboxStatus:
         """Return what the mailbox holds."""
 
+    async def opened(self, agent: AgentId) -> bool:
+        """Return whether a process has the mailbox open, even if it takes nothing at this moment.
+
+        One whose connection is gone has it no longer; other readers (``nats consumer next``) are
+        not seen.
+        """
+
+    async def taken(self, stored: Delivery) -> bool:
+        """Return whether a stored message, as `get` returns it, was ever handed to a reader."""
+
     async def pending(self) -> dict[AgentId, int]:
         """Return the number of unsettled messages per agent that has any."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from datetime import timedelta
 
 import pytest
 
@@ -209,3 +210,35 @@ async def test_stored_counts_everything_ever(adapter: Adapter, bob: AgentId) -> 
     (delivery,) = await inbox.fetch(1, LONG)
     await inbox.settle([(delivery, Ack())])
     assert await adapter.mailboxes.stored() == before + 3
+
+
+async def test_who_has_a_mailbox_open(adapter: Adapter, bob: AgentId) -> None:
+    """From opening to closing, whether or not anything is fetched; another agent's does not count."""
+    assert not await adapter.mailboxes.opened(bob)
+    inbox = await adapter.reader(bob)
+    assert await adapter.mailboxes.opened(bob)
+    assert not await adapter.mailboxes.opened(named("carol"))
+    second = await adapter.reader(bob)
+    await inbox.close()
+    assert await adapter.mailboxes.opened(bob)
+    await second.close()
+    await second.close()
+    assert not await adapter.mailboxes.opened(bob)
+
+
+async def test_what_was_handed_out(adapter: Adapter, bob: AgentId) -> None:
+    """A stored message was taken once a reader had it, whatever the reader has done with it since."""
+    one, two = [
+        await adapter.mailboxes.get(Origin(stored.stream, stored.sequence))
+        for stored in await adapter.send(bob, "one", "two")
+    ]
+    assert one is not None
+    assert two is not None
+    assert not await adapter.mailboxes.taken(one), "there is no consumer yet"
+    inbox = await adapter.reader(bob)
+    (first,) = await inbox.fetch(1, LONG)
+    assert await adapter.mailboxes.taken(one)
+    await inbox.settle([(first, Nak(timedelta()))])
+    assert await adapter.mailboxes.taken(one)
+    assert not await adapter.mailboxes.taken(two)
+    await inbox.close()

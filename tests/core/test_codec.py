@@ -56,6 +56,7 @@ def full() -> Envelope:
         reply_by=NOON,
         created_at=NOON,
         priority=Priority.CRITICAL,
+        timeout=5.5,
         max_retries=2,
         user_defined={"X-Trace": "1", "x-lower": ""},
         traceparent="00-ab-cd-01",

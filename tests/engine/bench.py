@@ -187,6 +187,10 @@ class Bench:
             mailbox_options=MailboxOptions(**chosen),
         )
 
+    def at_the_end(self, call: Callable[[], Awaitable[None]]) -> None:
+        """Call this when the test has ended."""
+        self._stack.push_async_callback(call)
+
     def but(self, **changed: Any) -> Ports:
         """Return the ports with these in place of the broker's own."""
         return msgspec.structs.replace(self.ports, **changed)

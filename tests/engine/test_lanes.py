@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import count
 
+import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -67,6 +68,43 @@ def test_conversations_run_beside_each_other() -> None:
     """Conversations, and messages without one, do not wait for each other."""
     lanes = filled(held(1, "c"), held(2, "d"), held(3), held(4), held(5, readable=False))
     assert handed_out(lanes) == [1, 2, 3, 4, 5]
+
+
+def test_expired_ones_wait_for_nobody() -> None:
+    """What is late is handed out at once, from any place in any lane; the others keep their order."""
+    ones = [held(1, "c"), late(2, "c"), held(3, "c"), late(4, "d"), held(5, "d"), late(6)]
+    lanes = filled(*ones)
+    assert lanes.take() == ones[0]
+    expired = lanes.take_expired(NOON)
+    assert [one.delivery.origin.sequence for one in expired] == [2, 4, 6]
+    assert lanes.take_expired(NOON) == []
+    assert handed_out(lanes) == [5]
+    for one in (*expired, ones[0], ones[4]):
+        lanes.done(one)
+    assert handed_out(lanes) == [3]
+    lanes.done(ones[2])
+    assert (len(lanes), handed_out(filled(held(7))), lanes.in_hand()) == (0, [7], [])
+
+
+def test_expired_behind_a_blocked_head() -> None:
+    """A lane goes on waiting for the head that went back."""
+    first, second, third = held(1, "c"), late(2, "c"), held(3, "c")
+    lanes = filled(first, second)
+    assert handed_out(lanes) == [1]
+    lanes.block(first, NOON + SECOND)
+    (expired,) = lanes.take_expired(NOON)
+    lanes.done(expired)
+    lanes.put(third)
+    assert handed_out(lanes) == []
+    lanes.put(first)
+    assert handed_out(lanes) == [1]
+
+
+def late(sequence: int, conversation: str = "") -> Held:
+    """Return a delivery whose deadline is noon."""
+    one = held(sequence, conversation)
+    assert one.envelope is not None
+    return Held(one.delivery, msgspec.structs.replace(one.envelope, reply_by=NOON))
 
 
 def test_priority_goes_first_among_ready_lanes() -> None:

@@ -1,0 +1,38 @@
+"""What a message asks for beyond being stored, done between its PubAck and its receipt.
+
+A message with a deadline gets a timer. If that fails, the receiver's outcome is the error although
+the message is stored: sending again under the same message id is safe, and makes it good.
+"""
+
+from __future__ import annotations
+
+from caxton_nats.core.dead_letter import Origin
+from caxton_nats.core.envelope import Envelope
+from caxton_nats.core.errors import CaxtonError
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.engine import deadlines, stored
+from caxton_nats.ports import Ports, Stored
+
+
+def is_wanted(envelope: Envelope) -> bool:
+    """Return whether there is anything to do; for most messages there is not."""
+    return envelope.reply_by is not None
+
+
+async def give(
+    ports: Ports, envelope: Envelope, receiver: AgentId, result: Stored
+) -> Stored | CaxtonError:
+    """Do it, and return the result, or why it could not be done."""
+    origin = Origin(result.stream, result.sequence)
+    try:
+        if result.duplicate:
+            # What is stored counts: a timeout of this second try would end later.
+            first = await ports.mailboxes.get(origin)
+            if first is None:
+                return result
+            envelope = stored.readable(first.body) or envelope
+        if envelope.reply_by is not None:
+            await deadlines.watch(ports, origin, receiver, envelope.reply_by)
+    except CaxtonError as error:
+        return error
+    return result
