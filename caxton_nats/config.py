@@ -1,21 +1,73 @@
 """Settings: one frozen model for a process, read at the composition root only.
 
-Values come from code, then from ``CAXTON_*`` variables, then from the defaults here. Unknown names
-are errors: a typing mistake must not silently leave a default in force.
+What there is to choose, between which bounds, by which presets and rules. Where a process's values
+come from is app/sources.py's affair. Unknown names are errors: a typing mistake must not silently
+leave a default in force.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-from caxton_nats.core.errors import ConfigurationError, InvalidEnvelope
+from caxton_nats.core.errors import InvalidEnvelope
 from caxton_nats.core.identifiers import AMS, agent_id
 
-PREFIX = "CAXTON_"
-_NOT_SETTINGS = ("CAXTON_TEST_",)
+Preset = Literal["development", "production", "testing"]
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "development": {
+        "max_retries": 2,
+        "retry_delay": 0.5,
+        "retry_factor": 1.5,
+        "max_participants": 5,
+        "max_content": 1_048_576,
+    },
+    "production": {
+        "max_retries": 3,
+        "retry_delay": 1.0,
+        "retry_factor": 2.0,
+        "max_participants": 20,
+        "max_content": 10_485_760,
+    },
+    "testing": {
+        "max_retries": 1,
+        "retry_delay": 0.1,
+        "retry_factor": 1.1,
+        "max_participants": 3,
+        "max_content": 1024,
+    },
+}
+"""The seed's three presets, under our names; what they leave out stays at its default."""
+
+
+class Rule(NamedTuple):
+    """What two settings must agree on."""
+
+    field: str
+    other: str
+    holds: Callable[[Any, Any], bool]
+    reason: str
+
+
+RULES = (
+    Rule(
+        "retry_delay",
+        "retry_max_delay",
+        lambda delay, most: delay <= most,
+        "the first delay of a retry is longer than the longest one",
+    ),
+)
 
 
 class Settings(BaseModel):
@@ -23,7 +75,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    nats_url: str = "nats://127.0.0.1:4222"
+    preset: Preset | None = None
+    """A set of values that is laid under what is chosen one by one."""
+    nats_url: str = Field(default="nats://127.0.0.1:4222", min_length=1)
     """Where the server is; several with commas."""
     router: Literal["embedded", "service"] = "embedded"
     """Route in this process, or ask the router service (locked-down deployments)."""
@@ -63,29 +117,35 @@ class Settings(BaseModel):
             raise ValueError(error.reason) from None
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _lay_preset(cls, chosen: Any) -> Any:
+        if isinstance(chosen, dict) and isinstance(chosen.get("preset"), str):
+            return {**PRESETS.get(chosen["preset"], {}), **chosen}
+        return chosen
 
-def from_environment(environment: Mapping[str, str], **chosen: Any) -> Settings:
-    """Return the settings: what is ``chosen`` in code wins over ``CAXTON_*`` variables.
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_truth_value(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python takes true for 1; a person who writes it means something else."""
+        if isinstance(value, bool):
+            raise ValueError(f"{str(value).lower()} is no value of {info.field_name}")  # noqa: TRY004 - pydantic's way
+        return value
 
-    Raises:
-        ConfigurationError: an unknown name or a value out of its bounds; names the variable.
-    """
-    names = {
-        name.removeprefix(PREFIX).lower(): value
-        for name, value in environment.items()
-        if name.startswith(PREFIX) and not name.startswith(_NOT_SETTINGS)
-    }
-    in_code = {name: value for name, value in chosen.items() if value is not None}
-    wanted = {**names, **in_code}
-    try:
-        return Settings.model_validate(wanted)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(sorted(Settings.model_fields))
-        raise ConfigurationError(
-            first["msg"],
-            field=f"{PREFIX}{field.upper()}" if field not in in_code else field,
-            value=str(wanted.get(field, ""))[:60],
-            hint=f"the settings are: {known}" if first["type"] == "extra_forbidden" else "",
-        ) from None
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        for rule in RULES:
+            values = getattr(self, rule.field), getattr(self, rule.other)
+            if not rule.holds(*values):
+                raise PydanticCustomError(
+                    "rule",
+                    "{reason}: {field} is {value}, {other} is {limit}",
+                    {
+                        "reason": rule.reason,
+                        "field": rule.field,
+                        "other": rule.other,
+                        "value": values[0],
+                        "limit": values[1],
+                    },
+                )
+        return self

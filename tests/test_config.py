@@ -1,4 +1,7 @@
-"""Settings: where a value comes from, and what is refused."""
+"""Settings: what there is to choose, what is refused, presets and rules.
+
+Where values come from is in test_sources.py.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ import pytest
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from pydantic import ValidationError
 
-from caxton_nats.config import Settings, from_environment
+from caxton_nats.app.sources import gather
+from caxton_nats.config import PRESETS, RULES, Settings
 from caxton_nats.core.errors import ConfigurationError
 
 BOUNDS: dict[str, tuple[float, float]] = {
@@ -39,74 +43,21 @@ def beyond(name: str, edge: float, direction: float) -> float:
     return edge + math.copysign(1, direction) if whole else math.nextafter(edge, direction)
 
 
+PARTNERS: dict[str, dict[str, float]] = {
+    "retry_delay": {"retry_max_delay": 3600},
+    "retry_max_delay": {"retry_delay": 0.1},
+}
+"""What has to be chosen with a setting, so that no rule between the two is in the way."""
+
+
+def from_environment(environment: dict[str, str], **chosen: Any) -> Settings:
+    return gather(environment, **chosen).settings
+
+
 def refused(environment: dict[str, str], **chosen: Any) -> ConfigurationError:
     with pytest.raises(ConfigurationError) as error:
         from_environment(environment, **chosen)
     return error.value
-
-
-def test_code_wins_over_the_environment_and_that_over_the_default() -> None:
-    """None in code means: not chosen here."""
-    default = Settings().shards
-    assert from_environment({}).shards == default == 16
-    environment = {"CAXTON_SHARDS": "7"}
-    assert from_environment(environment).shards == 7
-    assert from_environment(environment, shards=None).shards == 7
-    assert from_environment(environment, shards=3).shards == 3
-    assert from_environment({}, shards=None).shards == default
-
-
-def test_every_setting_can_come_from_the_environment() -> None:
-    """As text, under its own name in capitals."""
-    wanted = Settings(
-        nats_url="nats://elsewhere:4222",
-        router="service",
-        platform="lab",
-        **{name: most for name, (_, most) in BOUNDS.items()},  # type: ignore[arg-type]
-    )
-    environment = {
-        f"CAXTON_{name.upper()}": str(value) for name, value in wanted.model_dump().items()
-    }
-    assert environment.keys() == {f"CAXTON_{name.upper()}" for name in Settings.model_fields}
-    assert from_environment(environment) == wanted
-
-
-def test_other_variables_are_none_of_ours() -> None:
-    """Nor are those that the tests themselves are told by."""
-    environment = {"PATH": "/bin", "caxton_shards": "x", "XCAXTON_SHARDS": "x", "CAXTON": "x"}
-    assert from_environment({**environment, "CAXTON_TEST_REQUIRE": "docker"}) == Settings()
-
-
-def test_an_unknown_variable_is_refused() -> None:
-    """A misspelt name would silently leave the default in force; the hint lists the names."""
-    error = refused({"CAXTON_SHARD": "7"})
-    assert (error.field, error.value) == ("CAXTON_SHARD", "7")
-    assert "shards" in error.hint
-    assert "queue_size" in error.hint
-
-
-def test_an_unknown_name_in_code_is_refused() -> None:
-    """It is named as it was written, for no variable is to blame."""
-    error = refused({"CAXTON_SHARDS": "7"}, shard=7)
-    assert error.field == "shard"
-    assert error.hint
-
-
-def test_a_value_in_code_is_not_blamed_on_a_variable() -> None:
-    """The variable of the same name would be taken for the culprit otherwise."""
-    assert refused({"CAXTON_SHARDS": "7"}, shards=0).field == "shards"
-
-
-@pytest.mark.parametrize("value", ["many", "", "1.5", "0x10", "nan"])
-def test_a_text_that_is_no_number_names_its_variable(value: str) -> None:
-    """With the value as it was given."""
-    error = refused({"CAXTON_SHARDS": value})
-    assert (error.field, error.value) == ("CAXTON_SHARDS", value)
-
-
-def test_a_long_value_is_cut() -> None:
-    """An error stays one that can be read."""
-    assert refused({"CAXTON_SHARDS": "9" * 1000 + "x"}).value == "9" * 60
 
 
 def test_the_table_of_bounds_is_whole() -> None:
@@ -125,16 +76,18 @@ def test_the_table_of_bounds_is_whole() -> None:
 
 @pytest.mark.parametrize("name", BOUNDS)
 def test_both_edges_are_taken_and_nothing_beyond(name: str) -> None:
-    """In code and from the environment, which is named."""
+    """In code and from the environment; the error names field, limit and value."""
     least, most = BOUNDS[name]
-    variable = f"CAXTON_{name.upper()}"
+    variable, partners = f"CAXTON_{name.upper()}", PARTNERS.get(name, {})
     for edge, outside in ((least, -math.inf), (most, math.inf)):
-        assert getattr(from_environment({}, **{name: edge}), name) == edge
-        assert getattr(from_environment({variable: str(edge)}), name) == edge
+        assert getattr(from_environment({}, **{name: edge}, **partners), name) == edge
+        chosen = from_environment({variable: str(edge)}, **partners)
+        assert getattr(chosen, name) == edge
         too_far = beyond(name, edge, outside)
         assert refused({}, **{name: too_far}).field == name
         error = refused({variable: str(too_far)})
         assert (error.field, error.value) == (variable, str(too_far))
+        assert float(str(error.limit)) == pytest.approx(edge)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +115,12 @@ def test_a_platform_has_a_name_that_an_agent_can_bear(name: str) -> None:
     assert refused({"CAXTON_PLATFORM": name}).field == "CAXTON_PLATFORM"
 
 
+def test_an_address_is_not_empty() -> None:
+    """An empty variable is a mistake of a script, not the wish for a default."""
+    error = refused({"CAXTON_NATS_URL": ""})
+    assert (error.field, error.limit, error.value) == ("CAXTON_NATS_URL", 1, "")
+
+
 def test_a_router_is_one_of_two() -> None:
     """Any other word is refused, and the two are named."""
     assert get_args(Settings.model_fields["router"].annotation) == ("embedded", "service")
@@ -175,3 +134,77 @@ def test_settings_do_not_change() -> None:
     """What one part of a process has read is what all others read."""
     with pytest.raises(ValidationError, match="frozen"):
         Settings().shards = 3
+
+
+def test_there_are_three_presets() -> None:
+    """The seed's; without one, the defaults are in force."""
+    assert set(PRESETS) == {"development", "production", "testing"}
+    assert Settings().preset is None
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_valid_and_laid_under_what_is_chosen(name: str) -> None:
+    """On this machine as on any; in the model itself, so that code cannot pass it by."""
+    chosen = Settings.model_validate({"preset": name})
+    assert {key: getattr(chosen, key) for key in PRESETS[name]} == PRESETS[name]
+    assert Settings.model_validate({"preset": name, "max_retries": 9}).max_retries == 9
+    others = Settings.model_fields.keys() - PRESETS[name].keys() - {"preset"}
+    assert all(getattr(chosen, key) == getattr(Settings(), key) for key in others)
+
+
+def test_presets_order_what_they_choose() -> None:
+    """Production holds more than development, and that more than testing."""
+    production, development, testing = (
+        PRESETS[name] for name in ("production", "development", "testing")
+    )
+    assert production.keys() == development.keys() == testing.keys()
+    for key in ("max_content", "max_participants", "max_retries", "retry_delay", "retry_factor"):
+        assert production[key] >= development[key] >= testing[key]
+
+
+@pytest.mark.parametrize("preset", ["prod", "Production", "", "None"])
+def test_an_unknown_preset_is_refused_with_the_three(preset: str) -> None:
+    """A misspelt one must not leave the defaults in force."""
+    error = refused({"CAXTON_PRESET": preset})
+    assert (error.field, error.value) == ("CAXTON_PRESET", preset)
+    assert all(name in error.reason for name in PRESETS)
+
+
+BROKEN: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
+    ("retry_delay", "retry_max_delay"): (
+        {"retry_delay": 2.0, "retry_max_delay": 2.0},
+        {"retry_delay": 2.5, "retry_max_delay": 2.0},
+    ),
+}
+"""For each rule, two values that just agree, and two that do not."""
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.field}-{rule.other}")
+def test_what_contradicts_each_other_is_refused_by_both_names(rule: Any) -> None:
+    """With both values, and where each comes from."""
+    right, wrong = BROKEN[rule.field, rule.other]
+    assert Settings(**right).model_fields_set == right.keys()
+    with pytest.raises(ValidationError):
+        Settings(**wrong)
+    variable = f"CAXTON_{rule.other.upper()}"
+    environment = {variable: str(wrong[rule.other])}
+    error = refused(environment, **{rule.field: wrong[rule.field]})
+    assert f"{rule.field} is {wrong[rule.field]} (code)" in error.reason
+    assert f"{rule.other} is {wrong[rule.other]} (environment {variable})" in error.reason
+    assert rule.field in error.hint
+    assert rule.other in error.hint
+
+
+def test_a_contradiction_with_a_default_says_so() -> None:
+    """Nobody has written the other value, so nobody would look for it."""
+    assert "retry_max_delay is 60.0 (default)" in refused({}, retry_delay=90).reason
+    assert "retry_delay is 1.0 (preset production)" in (
+        refused({}, preset="production", retry_max_delay=0.5).reason
+    )
+
+
+@pytest.mark.parametrize("name", ["shards", "retry_delay", "platform", "router"])
+def test_a_truth_value_is_no_number_and_no_name(name: str) -> None:
+    """Python takes true for 1; whoever writes `shards = true` means something else."""
+    error = refused({}, **{name: True})
+    assert (error.field, error.value) == (name, "True")

@@ -3,6 +3,7 @@
 from caxton_nats.app.clock import RandomIds, SystemClock
 from caxton_nats.app.composition import at_work, connect, operate
 from caxton_nats.app.options import (
+    configuration,
     mailbox_options,
     retry_policy,
     router_options,
@@ -11,13 +12,16 @@ from caxton_nats.app.options import (
 )
 from caxton_nats.app.running import interrupted, run, started
 from caxton_nats.app.service import serve
+from caxton_nats.app.sources import Configuration
 from caxton_nats.config import Settings
 
 __all__ = [
+    "Configuration",
     "RandomIds",
     "Settings",
     "SystemClock",
     "at_work",
+    "configuration",
     "connect",
     "interrupted",
     "mailbox_options",

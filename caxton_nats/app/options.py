@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from typing import Any
 
-from caxton_nats.config import Settings, from_environment
+from caxton_nats.app.sources import Configuration, gather
+from caxton_nats.config import Settings
 from caxton_nats.core.disposition import RetryPolicy
 from caxton_nats.core.validation import Limits
 from caxton_nats.engine.receiver import MailboxOptions
@@ -13,9 +15,18 @@ from caxton_nats.engine.router import RouterOptions
 from caxton_nats.jetstream import topology
 
 
-def settings(**chosen: object) -> Settings:
-    """Return the settings of this process: code, then ``CAXTON_*`` variables, then defaults."""
-    return from_environment(os.environ, **chosen)
+def settings(*, config: Any = None, **chosen: object) -> Settings:
+    """Return the settings of this process: see `configuration`."""
+    return configuration(config=config, **chosen).settings
+
+
+def configuration(*, config: Any = None, **chosen: object) -> Configuration:
+    """Return the settings of this process, and where each comes from.
+
+    What is chosen in code goes first, then ``CAXTON_*`` variables, then the TOML file (``config``,
+    or the one that ``CAXTON_CONFIG`` names), then the preset, then defaults.
+    """
+    return gather(os.environ, config=config, **chosen)
 
 
 def topology_options(chosen: Settings) -> topology.Options:

@@ -17,10 +17,12 @@ import typer
 
 from caxton_nats.cli import exits
 from caxton_nats.cli.agents import agents
+from caxton_nats.cli.config import config
 from caxton_nats.cli.conversations import conversations
 from caxton_nats.cli.dead_letters import dead_letters
 from caxton_nats.cli.exits import MEANINGS, Exit
 from caxton_nats.cli.messages import request, send
+from caxton_nats.cli.options import common
 from caxton_nats.cli.output import report, visible
 from caxton_nats.cli.statistics import stats
 from caxton_nats.cli.topology import topology
@@ -34,6 +36,7 @@ cli = typer.Typer(
     epilog=f"Example: caxton up\n\nExit codes:\n{_CODES}",
     no_args_is_help=True,
 )
+cli.callback()(common)
 cli.command(epilog="Example: caxton up --port 4222 --durability process")(up)
 cli.command(epilog="Example: caxton router --nats-url nats://127.0.0.1:4222")(router)
 cli.add_typer(agents, name="agents")
@@ -43,6 +46,7 @@ cli.add_typer(conversations, name="conversations")
 cli.add_typer(dead_letters, name="dlq")
 cli.add_typer(topology, name="topology")
 cli.command(epilog="Example: caxton stats --json")(stats)
+cli.add_typer(config, name="config")
 
 # The base of what typer raises for a wrong command line; typer itself does not export it.
 _CommandLineError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])

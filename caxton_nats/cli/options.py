@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
 from caxton_nats import app
+from caxton_nats.config import Settings
 from caxton_nats.engine.platform import Platform
 from caxton_nats.telemetry import Event
 
@@ -25,6 +28,7 @@ NatsUrl = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+_config: ContextVar[Path | None] = ContextVar("config", default=None)
 RouterKind = Literal["embedded", "service"]
 RouterChoice = Annotated[
     RouterKind | None,
@@ -54,6 +58,29 @@ def noun(text: str) -> typer.Typer:
     return typer.Typer(cls=ListByDefault, help=f"{text} Without a command: list.")
 
 
+def common(
+    *,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", metavar="PATH", show_default="$CAXTON_CONFIG", help="TOML file of settings."
+        ),
+    ] = None,
+) -> None:
+    """Take what comes before the command."""
+    _config.set(config)
+
+
+def settings(**chosen: object) -> Settings:
+    """Return the settings of a command: its options first."""
+    return configuration(**chosen).settings
+
+
+def configuration(**chosen: object) -> app.Configuration:
+    """Return the settings of a command, and where each comes from."""
+    return app.configuration(config=_config.get(), **chosen)
+
+
 def work(coroutine: Coroutine[Any, Any, int]) -> int:
     """Run a command's work and return its exit code."""
     return asyncio.run(coroutine)
@@ -62,7 +89,7 @@ def work(coroutine: Coroutine[Any, Any, int]) -> int:
 @asynccontextmanager
 async def connected(nats_url: str | None, router: str | None = None) -> AsyncIterator[Platform]:
     """Connect for one command; what becomes of its message is its result, not a log line."""
-    chosen = app.settings(nats_url=nats_url, router=router)
+    chosen = settings(nats_url=nats_url, router=router)
     async with app.connect(
         chosen, name="caxton cli", observer=_unobserved, create=False
     ) as platform:

@@ -11,7 +11,7 @@ import typer
 from caxton_nats import app
 from caxton_nats.cli import durability
 from caxton_nats.cli.exits import Exit
-from caxton_nats.cli.options import AsJson, NatsUrl, work
+from caxton_nats.cli.options import AsJson, NatsUrl, settings, work
 from caxton_nats.cli.output import show, table
 from caxton_nats.config import Settings
 from caxton_nats.jetstream import topology as streams
@@ -149,7 +149,7 @@ def _chosen(
     queue_size: int | None,
     replicas: int | None,
 ) -> Settings:
-    return app.settings(
+    return settings(
         nats_url=nats_url,
         platform=platform,
         shards=shards,

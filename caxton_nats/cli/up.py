@@ -15,7 +15,7 @@ from caxton_nats import app
 from caxton_nats.cli import durability
 from caxton_nats.cli.exits import Exit
 from caxton_nats.cli.first_steps import blocks
-from caxton_nats.cli.options import AsJson, NatsUrl, work
+from caxton_nats.cli.options import AsJson, NatsUrl, settings, work
 from caxton_nats.cli.output import say, show, visible, warn
 from caxton_nats.cli.topology import options_for
 from caxton_nats.config import Settings
@@ -72,13 +72,15 @@ def up(  # noqa: PLR0913 - one parameter per option
 
     With --nats-url the router works on a server that runs already.
     """
-    if nats_url is not None:
+    # Settings are read before anything is started.
+    chosen = settings(nats_url=nats_url, platform=platform, shards=shards)
+    if "nats_url" in chosen.model_fields_set:
         if any(one is not None for one in (port, store, mode, domain, server_config)):
             raise typer.BadParameter(
                 "--port, --store, --durability, --domain and --server-config are for a server of"
-                " its own, but --nats-url or CAXTON_NATS_URL names one that runs already"
+                " its own, but --nats-url, CAXTON_NATS_URL or the file of settings names one that"
+                " runs already"
             )
-        chosen = app.settings(nats_url=nats_url, platform=platform, shards=shards)
         return work(_on_running_server(chosen, "caxton is up", first_steps=True, as_json=as_json))
     kind: durability.Mode = mode or "power"
     options = EmbeddedOptions(
@@ -89,8 +91,6 @@ def up(  # noqa: PLR0913 - one parameter per option
         domain=domain or "",
         extra=server_config,
     )
-    # Settings are read before anything is started.
-    chosen = app.settings(platform=platform, shards=shards)
 
     async def embedded() -> int:
         stop = Stop()
@@ -117,7 +117,7 @@ def router(
     as_json: AsJson = False,
 ) -> int:
     """Run the router service alone, on a server that runs already. Several share the work."""
-    chosen = app.settings(nats_url=nats_url, platform=platform, shards=shards)
+    chosen = settings(nats_url=nats_url, platform=platform, shards=shards)
     return work(_on_running_server(chosen, "the router is up", first_steps=False, as_json=as_json))
 
 

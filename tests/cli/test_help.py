@@ -17,6 +17,7 @@ PAGES = [
     *("conversations list", "conversations show"),
     *("dlq list", "dlq show", "dlq redrive", "dlq discard"),
     *("topology apply", "topology diff", "topology check"),
+    "config show",
 ]
 
 
@@ -55,7 +56,7 @@ async def test_no_arguments_show_the_help(caxton: Caxton) -> None:
         (("agents", "shw"), "No such command 'shw'", "caxton agents --help"),
         (("send", "alice"), "Missing argument 'PERFORMATIVE'", "caxton send --help"),
         (("stats", "--jso"), "No such option: --jso", "caxton stats --help"),
-        (("agents", "--limit", "3"), "No such option: --limit", "caxton agents list --help"),
+        (("agents", "--most", "3"), "No such option: --most", "caxton agents list --help"),
         (("dlq", "--limit", "0"), "'--limit'", "caxton dlq list --help"),
     ],
 )

@@ -104,10 +104,13 @@ async def test_a_foreign_stream_stops_up_and_nothing_is_touched(
         assert (await connection.api("STREAM.NAMES"))["streams"] == ["CAXTON_INGRESS"]
 
 
-async def test_a_busy_port_is_said_with_who_has_it(start: Start, url: str) -> None:
+async def test_a_busy_port_is_said_with_who_has_it(
+    start: Start, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The error names the server on that port and three ways out."""
     port = url.rpartition(":")[2]
-    ended = await (await start("up", "--port", port, CAXTON_NATS_URL="")).ended()
+    monkeypatch.delenv("CAXTON_NATS_URL")
+    ended = await (await start("up", "--port", port)).ended()
     check_form(ended, 3)
     assert f"port {port} on 127.0.0.1 is taken by nats-server" in ended.err
     assert "--nats-url" in ended.err
