@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Annotated, Any
 
 import msgspec
@@ -81,6 +82,30 @@ def show_letter(
         return Exit.OK
 
     return work(shown())
+
+
+@dead_letters.command("stats", epilog="Example: caxton dlq stats --json")
+def letter_statistics(*, nats_url: NatsUrl = None, as_json: AsJson = False) -> int:
+    """Show how many dead letters there are, why, how old and how large."""
+
+    async def counted() -> int:
+        async with connected(nats_url, "service") as platform:
+            found = await platform.dead_letter_statistics()
+        reasons = [f"{number} {reason}" for reason, number in found.messages_by_reason.items()]
+        age = found.oldest_message_age_ms
+        lines = facts(
+            {
+                "dead letters": found.total_messages,
+                "by reason": reasons,
+                "oldest": None if age is None else f"{timedelta(seconds=age // 1000)} ago",
+                "size": f"{found.queue_size_bytes} bytes",
+                "at most": found.max_messages,
+            }
+        )
+        show(msgspec.to_builtins(found), lines, as_json=as_json)
+        return Exit.OK
+
+    return work(counted())
 
 
 @dead_letters.command("redrive", epilog="Example: caxton dlq redrive --agent bob")

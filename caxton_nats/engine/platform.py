@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from caxton_nats.core.identifiers import AgentId, agent_id
 from caxton_nats.core.registry import Registry
+from caxton_nats.core.statistics import DeadLetterStats
 from caxton_nats.engine import deadlines
+from caxton_nats.engine.accounts import STATS, Accounts, Overview
 from caxton_nats.engine.burial import Burial
 from caxton_nats.engine.expiry import Expiry
 from caxton_nats.engine.mailbox import Mailbox
+from caxton_nats.engine.meter import Meter
 from caxton_nats.engine.receiver import MailboxOptions, Receiver
 from caxton_nats.engine.redrive import Redrive
 from caxton_nats.engine.registrar import LocalRegistrar
@@ -37,6 +42,7 @@ class Platform:
     observer: Observer
     routes: bool
     """Whether this process routes what it sends, or leaves it to the router service."""
+    accounts: Accounts
     answers: Mapping[str, Answer]
     """What other processes may ask this router, by question."""
     when_due: Mapping[str, WhenDue]
@@ -45,6 +51,14 @@ class Platform:
     def agent_id(self, name: str) -> AgentId:
         """Return the checked identifier; a bare name is an agent of this platform."""
         return agent_id(name, self.name)
+
+    async def statistics(self) -> Overview:
+        """Return what all routers have measured, and what the streams hold."""
+        return await self.accounts.overview()
+
+    async def dead_letter_statistics(self) -> DeadLetterStats:
+        """Return how many dead letters there are, why, how old and how large."""
+        return await self.accounts.dead_letters()
 
     def mailbox(self, agent: AgentId, receiver: Receiver) -> Mailbox:
         """Return the agent's mailbox, not started yet."""
@@ -78,8 +92,11 @@ def build(
         registrar: another way to the registry than the one in this process.
     """
     registry = Registry()
-    observer = guarded(observer)
-    router = Router(ports, registry, options, observer=observer)
+    meter = Meter(ports.clock)
+    observer = meter.observing(guarded(observer))
+    ports = msgspec.structs.replace(ports, publisher=meter.counting(ports.publisher))
+    router = Router(ports, registry, options, observer=observer, meter=meter)
+    accounts = Accounts(ports, registry, meter)
     own_door = door or router
     burial = Burial(
         ports,
@@ -104,6 +121,7 @@ def build(
         mailbox_options=mailbox_options,
         observer=observer,
         routes=door is None,
-        answers={},
+        accounts=accounts,
+        answers={STATS: accounts.answer},
         when_due={deadlines.KIND: expires.when_due},
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from time import perf_counter_ns
 
 import msgspec
 
@@ -19,6 +20,7 @@ from caxton_nats.core.registry import Registry
 from caxton_nats.core.validation import Limits, check, complete
 from caxton_nats.engine.admission import Admission, Candidate
 from caxton_nats.engine.dispatch import Accepted, Dispatch
+from caxton_nats.engine.meter import Meter
 from caxton_nats.engine.resolution import Resolution
 from caxton_nats.ports import Outcome, Ports, Receipt, Submission
 from caxton_nats.telemetry import Action, Observer, event
@@ -41,11 +43,18 @@ class Router:
     """The engine behind all three doors (seed: MessageRouter.route_message, DeliveryEngine)."""
 
     def __init__(
-        self, ports: Ports, registry: Registry, options: RouterOptions, *, observer: Observer
+        self,
+        ports: Ports,
+        registry: Registry,
+        options: RouterOptions,
+        *,
+        observer: Observer,
+        meter: Meter,
     ) -> None:
         self._ports = ports
         self._options = options
         self._observe = observer
+        self._meter = meter
         self._resolution = Resolution(registry, ports.registry_store)
         self._admission = Admission(
             ports.conversations,
@@ -60,12 +69,18 @@ class Router:
         A receipt means: each outcome without an error is stored durably in that mailbox. If no
         receiver got the message, the result is the first receiver's error.
         """
+        began = perf_counter_ns()
+        results = await self._send(batch)
+        self._meter.routed(results, perf_counter_ns() - began)
+        return results
+
+    async def _send(self, batch: Sequence[Submission]) -> list[Receipt | CaxtonError]:
         try:
             return await self._route(batch)
         except Exception as error:
             if len(batch) > 1:
                 # One of them must not hold up the others; what was stored by now is a duplicate.
-                return [result for one in batch for result in await self.send([one])]
+                return [result for one in batch for result in await self._send([one])]
             log.exception("a message cannot be routed")
             failure = TransportError(
                 f"routing: {type(error).__name__}: {error}",

@@ -16,6 +16,7 @@ from caxton_nats.jetstream.stores import (
     KvRegistryStore,
     ObjectContentStore,
 )
+from caxton_nats.jetstream.stream_states import StreamStates
 from caxton_nats.jetstream.timers import ScheduledTimers
 from caxton_nats.jetstream.topology import Deployment
 from caxton_nats.ports import Clock, Ids, Ports
@@ -44,6 +45,7 @@ async def open_ports(
             contents=ObjectContentStore(connection),
             attempts=KvAttempts(connection, publisher),
             timers=ScheduledTimers(connection, publisher, options),
+            streams=StreamStates(connection, deployment),
             peers=NatsPeers(connection, publisher, own_id=ids.new_id()),
             clock=clock,
             ids=ids,

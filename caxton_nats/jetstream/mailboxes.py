@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64decode
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -12,7 +11,7 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
 from caxton_nats.core.dead_letter import Origin
-from caxton_nats.core.errors import StreamMissing
+from caxton_nats.core.errors import InvalidEnvelope, StreamMissing
 from caxton_nats.core.identifiers import AgentId, agent_token
 from caxton_nats.core.registry import Address
 from caxton_nats.jetstream import subjects, topology
@@ -20,6 +19,7 @@ from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import translate
 from caxton_nats.jetstream.headers import kept_headers
 from caxton_nats.jetstream.inbox import PullInbox
+from caxton_nats.jetstream.times import moment
 from caxton_nats.ports import Delivery, MailboxStatus
 from caxton_nats.tasks import heeding_cancellation
 
@@ -40,12 +40,13 @@ class JetStreamMailboxes:
         self, connection: Connection, deployment: topology.Deployment, options: ConsumerOptions
     ) -> None:
         self._connection = connection
-        self._deployment = deployment
+        self._shards = deployment.shards
+        self._platform = deployment.platform
         self._options = options
 
     def address(self, agent: AgentId) -> Address:
         """Return where the agent's mail lies, whether or not it is registered."""
-        return subjects.address(agent, self._deployment.shards)
+        return subjects.address(agent, self._shards)
 
     async def ensure(self, agent: AgentId) -> Address:
         """Make the mailbox readable: its durable consumer."""
@@ -80,9 +81,20 @@ class JetStreamMailboxes:
             info = await self._connection.api(f"CONSUMER.INFO.{address.stream}.{address.consumer}")
         except StreamMissing:
             return MailboxStatus(pending, 0, attended=False)
-        return MailboxStatus(
-            pending, info.get("num_ack_pending", 0), attended=info.get("num_waiting", 0) > 0
+        return _status(pending, info)
+
+    async def statuses(self) -> dict[AgentId, MailboxStatus]:
+        """Return what each mailbox holds: one request for every 256 consumers of a stream."""
+        pending, *read = await asyncio.gather(
+            self.pending(),
+            *(self._consumers(f"{subjects.MAILBOX_STREAM}{n}") for n in range(self._shards)),
         )
+        found = {agent: MailboxStatus(held, 0, attended=False) for agent, held in pending.items()}
+        for info in [info for shard in read for info in shard]:
+            agent = self._owner(info["config"].get("filter_subject", ""))
+            if agent is not None:
+                found[agent] = _status(pending.get(agent, 0), info)
+        return found
 
     async def opened(self, agent: AgentId) -> bool:
         """Return whether a process has the mailbox open.
@@ -120,11 +132,11 @@ class JetStreamMailboxes:
                 self._subject_counts(
                     f"{subjects.MAILBOX_STREAM}{shard}", f"{subjects.MAILBOX}.{shard}.*"
                 )
-                for shard in range(self._deployment.shards)
+                for shard in range(self._shards)
             )
         )
         return {
-            subjects.agent_of(subject, self._deployment.platform): number
+            subjects.agent_of(subject, self._platform): number
             for shard in counts
             for subject, number in shard.items()
         }
@@ -162,10 +174,26 @@ class JetStreamMailboxes:
         infos = await asyncio.gather(
             *(
                 self._connection.api(f"STREAM.INFO.{subjects.MAILBOX_STREAM}{shard}")
-                for shard in range(self._deployment.shards)
+                for shard in range(self._shards)
             )
         )
         return sum(int(info["state"]["last_seq"]) for info in infos)
+
+    async def _consumers(self, stream: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            answer = await self._connection.api(f"CONSUMER.LIST.{stream}", {"offset": len(found)})
+            page = answer.get("consumers") or []
+            found += page
+            if not page or len(found) >= int(answer["total"]):
+                return found
+
+    def _owner(self, subject: str) -> AgentId | None:
+        """Return whose mailbox a consumer reads; None if it is not one of ours."""
+        try:
+            return subjects.agent_of(subject, self._platform)
+        except InvalidEnvelope:
+            return None
 
     async def _subject_counts(self, stream: str, subject: str) -> dict[str, int]:
         answer = await self._connection.api(f"STREAM.INFO.{stream}", {"subjects_filter": subject})
@@ -175,6 +203,12 @@ class JetStreamMailboxes:
 
 def _presence(agent: AgentId) -> str:
     return f"{subjects.READER}.{agent_token(agent)}"
+
+
+def _status(pending: int, info: dict[str, Any]) -> MailboxStatus:
+    return MailboxStatus(
+        pending, info.get("num_ack_pending", 0), attended=info.get("num_waiting", 0) > 0
+    )
 
 
 def _stored(origin: Origin, message: dict[str, Any]) -> Delivery:
@@ -188,11 +222,5 @@ def _stored(origin: Origin, message: dict[str, Any]) -> Delivery:
         body=b64decode(message.get("data") or ""),
         headers=kept_headers({name: value.strip() for name, value in headers.items()}),
         attempt=1,
-        stored_at=datetime.fromisoformat(_to_microseconds(message["time"])),
+        stored_at=moment(message["time"]),
     )
-
-
-def _to_microseconds(time: str) -> str:
-    """Cut the server's nanoseconds, which Python's datetime cannot hold."""
-    head, dot, fraction = time.rstrip("Z").partition(".")
-    return f"{head}{dot}{fraction[:6].ljust(6, '0') if dot else ''}+00:00"

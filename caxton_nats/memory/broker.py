@@ -31,6 +31,7 @@ from caxton_nats.memory.stores import (
     MemoryDeadLetters,
     MemoryRegistryStore,
 )
+from caxton_nats.memory.streams import MemoryStreams
 from caxton_nats.memory.timers import MemoryTimers
 from caxton_nats.memory.work_queue import Exhausted, Message, Rules, Stream
 from caxton_nats.ports import (
@@ -39,7 +40,6 @@ from caxton_nats.ports import (
     Clock,
     ContentStore,
     ConversationStore,
-    DeadLetters,
     Ids,
     Inbox,
     Mailboxes,
@@ -47,6 +47,7 @@ from caxton_nats.ports import (
     Publisher,
     RegistryStore,
     Stored,
+    Streams,
     Timers,
 )
 
@@ -61,12 +62,13 @@ class MemoryBroker:
     publisher: Publisher
     mailboxes: Mailboxes
     ingress: Inbox
-    dead_letters: DeadLetters
+    dead_letters: MemoryDeadLetters
     registry_store: RegistryStore
     conversations: ConversationStore
     contents: ContentStore
     attempts: Attempts
     timers: Timers
+    streams: Streams
 
     def __init__(
         self,
@@ -92,12 +94,13 @@ class MemoryBroker:
         self.publisher = MemoryPublisher(streams, clock)
         self.mailboxes = MemoryMailboxes(streams, clock)
         self.ingress = MemoryInbox(self._ingress.queue("router"), clock)
-        self.dead_letters = MemoryDeadLetters()
+        self.dead_letters = MemoryDeadLetters(clock)
         self.registry_store = MemoryRegistryStore()
         self.conversations = MemoryConversationStore()
         self.contents = MemoryContentStore()
         self.attempts = MemoryAttempts()
         self.timers = MemoryTimers(clock, ack_wait=ack_wait)
+        self.streams = MemoryStreams([*streams.values()], self._ingress, self.dead_letters)
         self._routers: dict[str, Mapping[str, Answer]] = {}
         self._processes = 0
 
@@ -113,6 +116,7 @@ class MemoryBroker:
             contents=self.contents,
             attempts=self.attempts,
             timers=self.timers,
+            streams=self.streams,
             peers=MemoryPeers(self._routers, f"router-{self._processes}"),
             clock=self._clock,
             ids=ids,

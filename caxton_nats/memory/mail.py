@@ -126,6 +126,7 @@ class MemoryMailboxes:
         self._streams = streams
         self._by_name = {stream.name: stream for stream in streams.values()}
         self._clock = clock
+        self._made: set[AgentId] = set()
 
     def address(self, agent: AgentId) -> Address:
         """Return where the agent's mail lies."""
@@ -136,11 +137,12 @@ class MemoryMailboxes:
     async def ensure(self, agent: AgentId) -> Address:
         """Return the address; a queue of this process needs no making."""
         await turn()
+        self._made.add(agent)
         return self.address(agent)
 
     async def open(self, agent: AgentId) -> Inbox:
         """Return a reader of the agent's mailbox."""
-        await turn()
+        await self.ensure(agent)
         return MemoryInbox(self._queue(agent), self._clock)
 
     async def status(self, agent: AgentId) -> MailboxStatus:
@@ -162,6 +164,11 @@ class MemoryMailboxes:
         queue = self._find(stored.origin)
         return queue is not None and queue.was_taken(stored.origin.sequence)
 
+    async def statuses(self) -> dict[AgentId, MailboxStatus]:
+        """Return what each mailbox holds."""
+        known = self._made | (await self.pending()).keys()
+        return {agent: await self.status(agent) for agent in known}
+
     async def pending(self) -> dict[AgentId, int]:
         """Return the number of stored messages per agent that has any."""
         await turn()
@@ -175,6 +182,7 @@ class MemoryMailboxes:
     async def remove(self, agent: AgentId) -> None:
         """Forget which messages were delivered, and how often. They stay."""
         await turn()
+        self._made.discard(agent)
         self._queue(agent).remove_consumer()
 
     async def get(self, origin: Origin) -> Delivery | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable
+from datetime import datetime
 from hashlib import sha256
 from itertools import islice
 from typing import Generic, TypeVar
@@ -16,6 +17,7 @@ from caxton_nats.core.errors import InvalidEnvelope, RevisionConflict
 from caxton_nats.core.identifiers import AgentId, ConversationId
 from caxton_nats.core.registry import Registration, Registry
 from caxton_nats.memory.mail import turn
+from caxton_nats.ports import Clock, Role, StreamState
 
 _Key = TypeVar("_Key", bound=Hashable)
 _Value = TypeVar("_Value")
@@ -24,8 +26,11 @@ _Value = TypeVar("_Value")
 class MemoryDeadLetters:
     """`DeadLetters`, encoded as they would lie in the stream."""
 
-    def __init__(self, max_letters: int = 100_000) -> None:
+    def __init__(self, clock: Clock, max_letters: int = 100_000) -> None:
+        self._clock = clock
         self._max_letters = max_letters
+        self._written = 0
+        self._written_at: dict[str, datetime] = {}
         self._letters: dict[str, bytes] = {}
 
     async def write(self, letter: DeadLetter) -> bool:
@@ -34,8 +39,10 @@ class MemoryDeadLetters:
         if letter.id in self._letters:
             return False
         self._letters[letter.id] = dead_letter.encode(letter)
+        self._written += 1
+        self._written_at[letter.id] = self._clock.now()
         if len(self._letters) > self._max_letters:
-            del self._letters[next(iter(self._letters))]
+            self._forget(next(iter(self._letters)))
         return True
 
     async def get(self, letter_id: str) -> DeadLetter | None:
@@ -47,7 +54,7 @@ class MemoryDeadLetters:
     async def remove(self, letter_id: str) -> bool:
         """Remove the letter; False if there was none."""
         await turn()
-        return self._letters.pop(letter_id, None) is not None
+        return self._forget(letter_id)
 
     async def count(self) -> dict[tuple[AgentId, str], int]:
         """Return how many letters there are per (agent, reason)."""
@@ -60,6 +67,22 @@ class MemoryDeadLetters:
         await turn()
         newest = map(dead_letter.decode, reversed(self._letters.values()))
         return list(islice((one for one in newest if agent in (None, one.agent)), limit))
+
+    def state(self) -> StreamState:
+        """Return what the stream of dead letters would say of itself."""
+        return StreamState(
+            name="CAXTON_DLQ",
+            role=Role.DEAD_LETTERS,
+            messages=len(self._letters),
+            bytes=sum(map(len, self._letters.values())),
+            last_sequence=self._written,
+            first_at=next(iter(self._written_at.values()), None),
+            max_messages=self._max_letters,
+        )
+
+    def _forget(self, letter_id: str) -> bool:
+        self._written_at.pop(letter_id, None)
+        return self._letters.pop(letter_id, None) is not None
 
 
 class _Bucket(Generic[_Key, _Value]):

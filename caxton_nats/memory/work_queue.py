@@ -190,6 +190,11 @@ class Stream:
         self._exhausted = exhausted
         self._seen: dict[str, tuple[int, datetime]] = {}
 
+    @property
+    def queue_size(self) -> int:
+        """Messages that one queue holds at most."""
+        return self._rules.queue_size
+
     def queue(self, consumer: str) -> WorkQueue:
         """Return the consumer's queue."""
         if consumer not in self.queues:

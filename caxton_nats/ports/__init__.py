@@ -21,6 +21,7 @@ from caxton_nats.ports.mail import (
 )
 from caxton_nats.ports.peers import Answer, Peers
 from caxton_nats.ports.stores import ContentStore, ConversationStore, DeadLetters, RegistryStore
+from caxton_nats.ports.streams import Role, Streams, StreamState
 from caxton_nats.ports.time import Clock, Ids, Timer, Timers
 
 __all__ = [
@@ -44,7 +45,10 @@ __all__ = [
     "Receipt",
     "Registrar",
     "RegistryStore",
+    "Role",
     "Stored",
+    "StreamState",
+    "Streams",
     "Submission",
     "Timer",
     "Timers",

@@ -7,6 +7,7 @@ import msgspec
 from caxton_nats.ports.mail import Attempts, Mailboxes, Publisher
 from caxton_nats.ports.peers import Peers
 from caxton_nats.ports.stores import ContentStore, ConversationStore, DeadLetters, RegistryStore
+from caxton_nats.ports.streams import Streams
 from caxton_nats.ports.time import Clock, Ids, Timers
 
 
@@ -21,6 +22,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     contents: ContentStore
     attempts: Attempts
     timers: Timers
+    streams: Streams
     peers: Peers
     clock: Clock
     ids: Ids

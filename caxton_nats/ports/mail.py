@@ -112,6 +112,12 @@ class Mailboxes(Protocol):
     async def taken(self, stored: Delivery) -> bool:
         """Return whether a stored message, as `get` returns it, was ever handed to a reader."""
 
+    async def statuses(self) -> dict[AgentId, MailboxStatus]:
+        """Return what each mailbox holds that has mail or can be read.
+
+        What it costs grows with the number of agents, if slowly; `pending` costs the same always.
+        """
+
     async def pending(self) -> dict[AgentId, int]:
         """Return the number of unsettled messages per agent that has any."""
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from caxton_nats import Agent, Context, Reject, started
 from tests.cli.conftest import Caxton, Here
-from tests.plugins.eventually import eventually
 
 
 async def talk(caxton: Caxton, conversation: str, *receivers: str) -> None:
@@ -43,63 +41,3 @@ async def test_an_unknown_conversation_is_an_error(caxton: Caxton, here: Here) -
     """Exit code 1, naming the id."""
     failed = await caxton("conversations", "show", "order-9", "--json")
     assert (failed.code, failed.error["value"]) == (1, "order-9")
-
-
-async def test_stats_tell_where_every_accepted_message_is(caxton: Caxton, here: Here) -> None:
-    """Three accepted: one handled, one dead, one pending for an agent that has left."""
-    bob = Agent("bob")
-    handled: list[str] = []
-
-    @bob.on("inform")
-    async def take(ctx: Context) -> None:
-        handled.append(ctx.envelope.message_id)
-
-    @bob.on("request")
-    async def reject(ctx: Context) -> None:
-        raise Reject("no")
-
-    async def settled() -> bool:
-        status = await here.platform.ports.mailboxes.status(bob.id)
-        return bool(handled) and status.pending == 0
-
-    async with started(here.platform, bob):
-        await caxton("send", "alice", "inform", "bob", "--conversation", "c-1")
-        await caxton("send", "alice", "request", "bob")
-        await eventually(settled)
-    await caxton("agents", "register", "carol")
-    await caxton("send", "alice", "inform", "carol")
-    await caxton("agents", "deregister", "carol")
-    document = (await caxton("stats", "--json")).json
-    assert document["totals"] == {
-        "accepted": 3,
-        "pending": 1,
-        "in_flight": 0,
-        "dead_letters": 1,
-        "registered_agents": 1,
-        "conversations": 1,
-    }
-    by_name = {one["agent"]: one for one in document["agents"]}
-    assert by_name["bob@caxton"]["dead_letters"] == {"InvalidMessage": 1}
-    carol = by_name["carol@caxton"]
-    assert (carol["registered"], carol["pending"]) == (False, 1)
-    out = (await caxton("stats")).out
-    assert "1 InvalidMessage" in out
-    assert "accepted           3" in out
-
-
-async def test_a_message_in_a_handlers_hands_is_in_flight(caxton: Caxton, here: Here) -> None:
-    """While a handler works, its message is pending and in flight, and the agent connected."""
-    bob = Agent("bob")
-    working: list[bool] = []
-
-    @bob.on("inform")
-    async def work(ctx: Context) -> None:
-        working.append(True)
-        await eventually(lambda: not working, within=30)
-
-    async with started(here.platform, bob):
-        await caxton("send", "alice", "inform", "bob")
-        await eventually(lambda: bool(working))
-        (row,) = (await caxton("stats", "--json")).json["agents"]
-        working.clear()
-    assert (row["connected"], row["pending"], row["in_flight"]) == (True, 1, 1)

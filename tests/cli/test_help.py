@@ -15,7 +15,7 @@ PAGES = [
     *("up", "router", "send", "request", "stats"),
     *("agents list", "agents show", "agents register", "agents deregister"),
     *("conversations list", "conversations show"),
-    *("dlq list", "dlq show", "dlq redrive", "dlq discard"),
+    *("dlq list", "dlq show", "dlq redrive", "dlq discard", "dlq stats"),
     *("topology apply", "topology diff", "topology check"),
     "config show",
 ]

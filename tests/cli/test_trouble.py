@@ -26,6 +26,7 @@ COMMANDS = (
     ("conversations", "show", "c-1"),
     ("dlq",),
     ("dlq", "show", "x"),
+    ("dlq", "stats"),
     ("dlq", "redrive", "x"),
     ("dlq", "discard", "x"),
     ("topology", "apply"),

@@ -63,6 +63,7 @@ class Adapter:
         self.contents = ports.contents
         self.attempts = ports.attempts
         self.timers = ports.timers
+        self.streams = ports.streams
         self.peers = ports.peers
         self.clock = ports.clock
 

@@ -17,6 +17,7 @@ from caxton_nats.memory.broker import INGRESS_SIZE
 from caxton_nats.memory.stores import MemoryDeadLetters
 from caxton_nats.memory.work_queue import Exhausted
 from caxton_nats.ports import Letter
+from tests.plugins.clock import RealClock
 from tests.plugins.eventually import eventually
 
 BOB = agent_id("bob", "here")
@@ -174,7 +175,7 @@ async def test_ingress_is_bounded() -> None:
 
 async def test_dead_letters_are_bounded() -> None:
     """Beyond the bound the oldest dead letter goes."""
-    letters = MemoryDeadLetters(max_letters=2)
+    letters = MemoryDeadLetters(RealClock(), max_letters=2)
     for sequence in (1, 2, 3):
         assert await letters.write(dead(sequence))
     assert [letter.origin.sequence for letter in await letters.list()] == [3, 2]
