@@ -31,6 +31,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "retry_delay": 0.5,
         "retry_factor": 1.5,
         "max_participants": 5,
+        "conversation_timeout": 600.0,
         "max_content": 1_048_576,
     },
     "production": {
@@ -38,6 +39,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "retry_delay": 1.0,
         "retry_factor": 2.0,
         "max_participants": 20,
+        "conversation_timeout": 1_800.0,
         "max_content": 10_485_760,
     },
     "testing": {
@@ -45,6 +47,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "retry_delay": 0.1,
         "retry_factor": 1.1,
         "max_participants": 3,
+        "conversation_timeout": 300.0,
         "max_content": 1024,
     },
 }
@@ -94,6 +97,12 @@ class Settings(BaseModel):
     max_content: int = Field(default=1_048_576, ge=1, le=10_485_760)
     max_receivers: int = Field(default=1_000, ge=1, le=10_000)
     max_participants: int = Field(default=1_000, ge=2, le=10_000)
+    conversation_timeout: float = Field(default=1_800.0, ge=300, le=86_400)
+    """A conversation ends when nobody has written for this long."""
+    conversation_lifetime: float = Field(default=604_800.0, ge=300, le=31_536_000)
+    """A conversation ends this long after its first message."""
+    conversation_retention: float = Field(default=2_592_000.0, ge=3_600, le=315_360_000)
+    """How long an ended conversation stays readable, and its id taken."""
 
     ack_wait: float = Field(default=30.0, ge=0.5, le=3600)
     """After this long without a sign of life a delivery comes again."""

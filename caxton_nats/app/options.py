@@ -8,6 +8,7 @@ from typing import Any
 
 from caxton_nats.app.sources import Configuration, gather
 from caxton_nats.config import Settings
+from caxton_nats.core.conversation import Terms
 from caxton_nats.core.disposition import RetryPolicy
 from caxton_nats.core.validation import Limits
 from caxton_nats.engine.receiver import MailboxOptions
@@ -37,6 +38,7 @@ def topology_options(chosen: Settings) -> topology.Options:
         queue_size=chosen.queue_size,
         replicas=chosen.replicas,
         duplicate_window=chosen.duplicate_window,
+        conversation_retention=chosen.conversation_retention,
     )
 
 
@@ -55,9 +57,13 @@ def router_options(chosen: Settings, platform: str, queue_size: int) -> RouterOp
     limits = Limits(
         max_content=chosen.max_content,
         max_receivers=chosen.max_receivers,
-        max_participants=chosen.max_participants,
     )
-    return RouterOptions(platform=platform, limits=limits, queue_size=queue_size)
+    terms = Terms(
+        max_participants=chosen.max_participants,
+        timeout=timedelta(seconds=chosen.conversation_timeout),
+        lifetime=timedelta(seconds=chosen.conversation_lifetime),
+    )
+    return RouterOptions(platform=platform, limits=limits, terms=terms, queue_size=queue_size)
 
 
 def mailbox_options(chosen: Settings) -> MailboxOptions:

@@ -3,6 +3,7 @@
     CaxtonError
       MessageError            the sender's fault: never retried; answered, or dead-lettered
         MalformedEnvelope  InvalidEnvelope  MessageTooLarge  Expired  TooManyParticipants
+        ConversationTimeout
       UndeliverableError      nobody can take it now: the sender is told
         AgentNotFound  QueueFull
       HandlerError            the receiving agent's fault: retried by policy, then dead-lettered
@@ -10,6 +11,7 @@
       TransportError          infrastructure: retried
         NotConnected  PublishUnconfirmed  StreamMissing  RevisionConflict
       RegistryError           AgentAlreadyRegistered
+      ConversationNotFound    an operator asked for one that is not there
       ConfigurationError      the operator's fault: stops the start
 
 Every error carries a stable ``code`` (its class name), and where they help: the ``field`` that was
@@ -117,6 +119,12 @@ class TooManyParticipants(MessageError):
     failure = FailureReason.RESOURCE_EXHAUSTED
 
 
+class ConversationTimeout(MessageError):
+    """The conversation has ended: idle for too long, too old, or archived."""
+
+    failure = FailureReason.TIMEOUT
+
+
 class UndeliverableError(CaxtonError):
     """The message is right but cannot be given to its receiver now."""
 
@@ -183,6 +191,10 @@ class RegistryError(CaxtonError):
 
 class AgentAlreadyRegistered(RegistryError):
     """An agent of that name is registered and its mailbox is being read."""
+
+
+class ConversationNotFound(CaxtonError):
+    """There is no conversation of this id, and no archived one."""
 
 
 class ConfigurationError(CaxtonError):

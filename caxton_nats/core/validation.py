@@ -38,8 +38,6 @@ class Limits(msgspec.Struct, frozen=True):
     max_content: int = 1_048_576
     """Bytes of content, as the receiver gets them."""
     max_receivers: int = 1_000
-    max_participants: int = 1_000
-    """Agents in one conversation."""
     max_user_defined: int = 32
     """``X-`` parameters of one message."""
 

@@ -94,10 +94,11 @@ class Accounts:
         )
 
     async def _gauges(self) -> Gauges:
-        states, pending, conversations, latest = await asyncio.gather(
+        states, pending, conversations, ended, latest = await asyncio.gather(
             self._ports.streams.states(),
             self._ports.mailboxes.pending(),
             self._ports.conversations.count(),
+            self._ports.archive.added(),
             self._ports.conversations.list(limit=_CONVERSATIONS),
         )
         messages = sum(one.message_count for one in latest)
@@ -108,7 +109,7 @@ class Accounts:
             inbound=sum(one.messages for one in _of(states, Role.INGRESS)),
             registered=len(self._registry),
             active_conversations=conversations,
-            total_conversations=conversations,
+            total_conversations=conversations + ended,
             average_conversation_length=messages / len(latest) if latest else 0.0,
             database_bytes=sum(one.bytes for one in states),
         )

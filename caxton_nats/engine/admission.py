@@ -1,7 +1,8 @@
 """admit: a message that names a conversation changes its record before it is delivered.
 
 The record is changed by compare-and-set. Messages of one conversation that meet in this process
-while a write is under way wait and share the next write.
+while a write is under way wait and share the next write. A message of a conversation that has
+ended is refused by the record's own times, whether or not anybody works off the timers.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from datetime import timedelta
 
 import msgspec
 
-from caxton_nats.core.conversation import Conversation, receive
+from caxton_nats.core.conversation import Conversation, Terms, receive
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import CaxtonError, RevisionConflict, TransportError
 from caxton_nats.core.identifiers import AgentId, ConversationId
-from caxton_nats.ports import Clock, ConversationStore
+from caxton_nats.engine.conversations import wake_at_end
+from caxton_nats.ports import Ports
 
 TRIES = 30
 """Compare-and-set tries before giving up; each loser waits a random moment."""
@@ -35,12 +37,10 @@ class Candidate(msgspec.Struct, frozen=True):
 class Admission:
     """Admits messages into their conversations."""
 
-    def __init__(
-        self, conversations: ConversationStore, clock: Clock, *, max_participants: int
-    ) -> None:
-        self._conversations = conversations
-        self._clock = clock
-        self._max_participants = max_participants
+    def __init__(self, ports: Ports, terms: Terms) -> None:
+        self._ports = ports
+        self._clock = ports.clock
+        self._terms = terms
         self._waiting: dict[
             ConversationId, list[tuple[Candidate, asyncio.Future[CaxtonError | None]]]
         ] = {}
@@ -92,13 +92,14 @@ class Admission:
         self, conversation_id: ConversationId, candidates: Sequence[Candidate]
     ) -> list[CaxtonError | None]:
         for attempt in range(TRIES):
-            found = await self._conversations.load(conversation_id)
-            before, revision = found or (None, None)
+            before, revision = await self._load(conversation_id)
             record, refusals = self._advance(before, candidates)
             if record is None or record is before:
                 return refusals
+            if before is None:
+                await wake_at_end(self._ports.timers, record)
             try:
-                await self._conversations.save(record, revision=revision)
+                await self._ports.conversations.save(record, revision=revision)
             except RevisionConflict:
                 await self._clock.sleep(_PAUSE * self._clock.chance() * min(attempt + 1, 8))
             else:
@@ -108,6 +109,15 @@ class Admission:
             field="conversation_id",
             hint="send again with the same message id",
         )
+
+    async def _load(
+        self, conversation_id: ConversationId
+    ) -> tuple[Conversation | None, int | None]:
+        """Return the record and its revision; of an archived conversation, the record alone."""
+        found = await self._ports.conversations.load(conversation_id)
+        if found is not None:
+            return found
+        return await self._ports.archive.load(conversation_id), None
 
     def _advance(
         self, record: Conversation | None, candidates: Sequence[Candidate]
@@ -120,7 +130,7 @@ class Admission:
                     candidate.envelope,
                     receivers=candidate.receivers,
                     now=self._clock.now(),
-                    max_participants=self._max_participants,
+                    terms=self._terms,
                 )
             except CaxtonError as refusal:
                 refusals.append(refusal)

@@ -10,9 +10,10 @@ import msgspec
 from caxton_nats.core.identifiers import AgentId, agent_id
 from caxton_nats.core.registry import Registry
 from caxton_nats.core.statistics import DeadLetterStats
-from caxton_nats.engine import deadlines
+from caxton_nats.engine import conversations, deadlines
 from caxton_nats.engine.accounts import STATS, Accounts, Overview
 from caxton_nats.engine.burial import Burial
+from caxton_nats.engine.conversations import Conversations
 from caxton_nats.engine.expiry import Expiry
 from caxton_nats.engine.mailbox import Mailbox
 from caxton_nats.engine.meter import Meter
@@ -38,6 +39,7 @@ class Platform:
     registrar: Registrar
     burial: Burial
     redrive: Redrive
+    conversations: Conversations
     mailbox_options: MailboxOptions
     observer: Observer
     routes: bool
@@ -106,6 +108,7 @@ def build(
         observer=observer,
     )
     expires = Expiry(ports, burial, ack_wait=mailbox_options.ack_wait)
+    kept = Conversations(ports)
     return Platform(
         name=options.platform,
         ports=ports,
@@ -122,6 +125,7 @@ def build(
         observer=observer,
         routes=door is None,
         accounts=accounts,
+        conversations=kept,
         answers={STATS: accounts.answer},
-        when_due={deadlines.KIND: expires.when_due},
+        when_due={deadlines.KIND: expires.when_due, conversations.KIND: kept.when_due},
     )

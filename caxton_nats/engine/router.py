@@ -13,6 +13,7 @@ from time import perf_counter_ns
 import msgspec
 
 from caxton_nats.core import codec
+from caxton_nats.core.conversation import Terms
 from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.envelope import Envelope, with_content
 from caxton_nats.core.errors import CaxtonError, TransportError
@@ -33,6 +34,7 @@ class RouterOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     platform: str
     limits: Limits = Limits()
+    terms: Terms = Terms()
     max_body: int = 1_000_000
     """Bytes of one encoded message; larger content goes to the content store (claim check)."""
     queue_size: int = 1000
@@ -56,11 +58,7 @@ class Router:
         self._observe = observer
         self._meter = meter
         self._resolution = Resolution(registry, ports.registry_store)
-        self._admission = Admission(
-            ports.conversations,
-            ports.clock,
-            max_participants=options.limits.max_participants,
-        )
+        self._admission = Admission(ports, options.terms)
         self._dispatch = Dispatch(ports, max_body=options.max_body, queue_size=options.queue_size)
 
     async def send(self, batch: Sequence[Submission]) -> list[Receipt | CaxtonError]:

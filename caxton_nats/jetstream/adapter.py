@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from caxton_nats.jetstream.connection import Connection
+from caxton_nats.jetstream.conversations import KvConversationArchive, KvConversationStore
 from caxton_nats.jetstream.dead_letters import DlqStream
 from caxton_nats.jetstream.mailboxes import ConsumerOptions, JetStreamMailboxes
 from caxton_nats.jetstream.peers import NatsPeers
 from caxton_nats.jetstream.publisher import JetStreamPublisher
 from caxton_nats.jetstream.stores import (
     KvAttempts,
-    KvConversationStore,
     KvRegistryStore,
     ObjectContentStore,
 )
@@ -42,6 +42,7 @@ async def open_ports(
             dead_letters=DlqStream(connection, publisher, deployment.platform),
             registry_store=registry_store,
             conversations=KvConversationStore(connection, publisher),
+            archive=KvConversationArchive(connection, publisher),
             contents=ObjectContentStore(connection),
             attempts=KvAttempts(connection, publisher),
             timers=ScheduledTimers(connection, publisher, options),

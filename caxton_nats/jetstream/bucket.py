@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -144,16 +144,43 @@ class Bucket(Generic[T]):
         await self._publisher.store_one(Post(self._subject(key), b"", headers))
         return True
 
+    async def purge(self, key: str, *, revision: int) -> None:
+        """Remove the record if its revision is still this, without a marker of its deletion.
+
+        Not for a bucket that somebody watches: a watch would not hear of it.
+        """
+        request = {"filter": self._subject(key), "seq": revision + 1}
+        await self._connection.api(f"STREAM.PURGE.{self._stream}", request)
+
     async def count(self) -> int:
         """Return how many keys there are; removed ones count until their marker goes."""
         info = await self._connection.api(f"STREAM.INFO.{self._stream}")
         return int(info["state"].get("num_subjects", 0))
 
-    async def newest(self, limit: int) -> list[T]:
-        """Return up to ``limit`` records, the last written first; what is none is left out."""
-        found = await direct.newest(self._connection, self._stream, self._subject(">"), limit)
-        records = (self._read(one.subject, one.body) for one in found if not one.deleted)
-        return [record for record in records if record is not None]
+    async def written(self) -> int:
+        """Return how many writes there ever were."""
+        return await direct.last_sequence(self._connection, self._stream)
+
+    async def newest(self, limit: int, wanted: Callable[[T], bool] = lambda _: True) -> list[T]:
+        """Return up to ``limit`` wanted records, the last written first.
+
+        What is no record is left out. As far back as it takes is read, everything at worst.
+        """
+
+        def read(found: direct.Record) -> T | None:
+            record = None if found.deleted else self._read(found.subject, found.body)
+            return record if record is not None and wanted(record) else None
+
+        subject = self._subject(">")
+        return await direct.newest_of(self._connection, self._stream, subject, limit, read)
+
+    async def each(self) -> AsyncIterator[T]:
+        """Read all records, page by page, in the order in which they were written."""
+        async for page in direct.pages(self._connection, self._stream, self._subject(">"), 1):
+            for found in page:
+                record = None if found.deleted else self._read(found.subject, found.body)
+                if record is not None:
+                    yield record
 
     async def follow(self, mirror: Mirror[T]) -> None:
         """Keep the mirror equal to the bucket until `stop`; returns when all records are in.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
 
 import msgspec
 from nats.aio.msg import Msg
@@ -22,6 +23,7 @@ from caxton_nats.jetstream.headers import (
 )
 from caxton_nats.tasks import heeding_cancellation
 
+T = TypeVar("T")
 BATCH = 256
 """Messages per request; the server stops at 1,024 subjects."""
 
@@ -99,26 +101,48 @@ async def last_sequence(connection: Connection, stream: str) -> int:
 
 async def newest(connection: Connection, stream: str, subject: str, limit: int) -> list[Record]:
     """Return up to ``limit`` messages of a subject (wildcards allowed), the newest first."""
+    return await newest_of(connection, stream, subject, limit, lambda record: record)
+
+
+async def newest_of(
+    connection: Connection,
+    stream: str,
+    subject: str,
+    limit: int,
+    read: Callable[[Record], T | None],
+) -> list[T]:
+    """Return up to ``limit`` of what ``read`` makes of the messages, the newest first.
+
+    Those of which it makes None do not count; as far back as it takes is read.
+    """
     end = await last_sequence(connection, stream)
-    window = limit
-    while True:
+    found: list[T] = []
+    window = max(limit, BATCH)
+    while end >= 1 and len(found) < limit:
         start = max(1, end - window + 1)
-        found = await _from(connection, stream, subject, start)
-        if len(found) >= limit or start == 1:
-            return found[::-1][:limit]
-        # Gaps left by removed messages, or another subject's: look further back.
-        window *= 4
+        older: list[T] = []
+        async for page in pages(connection, stream, subject, start):
+            within = [one for one in page if one.sequence <= end]
+            older += [made for one in within if (made := read(one)) is not None]
+            if len(within) < len(page):
+                break
+        found += reversed(older)
+        # Gaps left by removed messages, or other subjects: take larger steps.
+        end, window = start - 1, window * 4
+    return found[:limit]
 
 
-async def _from(connection: Connection, stream: str, subject: str, start: int) -> list[Record]:
-    found: list[Record] = []
+async def pages(
+    connection: Connection, stream: str, subject: str, start: int
+) -> AsyncIterator[list[Record]]:
+    """Read the messages of a subject from a sequence on, in stream order."""
     while True:
         page = await batch(
             connection, stream, {"seq": start, "next_by_subj": subject, "batch": BATCH}
         )
-        found += page
+        yield page
         if len(page) < BATCH:
-            return found
+            return
         start = page[-1].sequence + 1
 
 

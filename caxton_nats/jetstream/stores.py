@@ -1,4 +1,4 @@
-"""The registry, the conversations and large content, as the engine wants them."""
+"""The registry, attempts and large content, as the engine wants them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,10 @@ from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 from nats.js.object_store import ObjectStore
 
-from caxton_nats.core.conversation import Conversation
 from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.envelope import Claim
 from caxton_nats.core.errors import InvalidEnvelope
-from caxton_nats.core.identifiers import (
-    AgentId,
-    ConversationId,
-    agent_from_token,
-    agent_token,
-    token,
-)
+from caxton_nats.core.identifiers import AgentId, agent_from_token, agent_token
 from caxton_nats.core.registry import Registration, Registry
 from caxton_nats.jetstream import subjects
 from caxton_nats.jetstream.bucket import Bucket
@@ -71,31 +64,6 @@ class KvRegistryStore:
     async def stop(self) -> None:
         """End the watch."""
         await self._bucket.stop()
-
-
-class KvConversationStore:
-    """Conversation records in the bucket caxton-conversations."""
-
-    def __init__(self, connection: Connection, publisher: JetStreamPublisher) -> None:
-        self._bucket = Bucket(connection, publisher, subjects.CONVERSATIONS_BUCKET, Conversation)
-
-    async def load(self, conversation_id: ConversationId) -> tuple[Conversation, int] | None:
-        """Return the record and its revision."""
-        return await self._bucket.load(token(conversation_id))
-
-    async def save(self, record: Conversation, *, revision: int | None) -> int:
-        """Write the record if the stored revision is still this."""
-        return await self._bucket.save(token(record.conversation_id), record, revision=revision)
-
-    async def count(self) -> int:
-        """Return how many records there are."""
-        return await self._bucket.count()
-
-    async def list(self, *, limit: int = 100) -> list[Conversation]:
-        """Return the records with the latest activity first."""
-        records = await self._bucket.newest(limit)
-        # Each activity is a write, so these are the right ones; routers' clocks may differ a bit.
-        return sorted(records, key=lambda record: record.last_activity, reverse=True)
 
 
 class KvAttempts:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from caxton_nats.core.errors import ConfigurationError
-from caxton_nats.jetstream.subjects import INGRESS_STREAM, MAILBOX_STREAM
+from caxton_nats.jetstream.subjects import ARCHIVE_BUCKET, INGRESS_STREAM, MAILBOX_STREAM
 
 MARK = "caxton"
 """Metadata key of every stream that is ours; its value is the version of the topology."""
@@ -56,6 +56,8 @@ class Options(msgspec.Struct, frozen=True):
     replicas: int = 1
     duplicate_window: float = 120.0
     """Seconds in which a repeated message id is recognised at publish."""
+    conversation_retention: float = 2_592_000.0
+    """Seconds for which an archived conversation is kept."""
 
 
 def streams(options: Options) -> list[Json]:
@@ -111,6 +113,8 @@ def _configured(config: Json, options: Options) -> Json:
     if name.startswith(MAILBOX_STREAM):
         config[QUEUE] = options.queue_size
         config["duplicate_window"] = int(options.duplicate_window * _NANOSECONDS)
+    if name == f"KV_{ARCHIVE_BUCKET}":
+        config["max_age"] = int(options.conversation_retention * _NANOSECONDS)
     if name == INGRESS_STREAM:
         own = {PLATFORM: options.platform, SHARDS: str(options.shards)}
         config["metadata"] = {**config["metadata"], **own}

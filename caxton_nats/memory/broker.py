@@ -15,6 +15,7 @@ import msgspec
 from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.errors import CaxtonError
 from caxton_nats.core.identifiers import AgentId, agent_token
+from caxton_nats.memory.conversations import MemoryConversationArchive, MemoryConversationStore
 from caxton_nats.memory.mail import (
     STREAM,
     SUBJECT,
@@ -27,7 +28,6 @@ from caxton_nats.memory.peers import MemoryPeers
 from caxton_nats.memory.stores import (
     MemoryAttempts,
     MemoryContentStore,
-    MemoryConversationStore,
     MemoryDeadLetters,
     MemoryRegistryStore,
 )
@@ -39,6 +39,7 @@ from caxton_nats.ports import (
     Attempts,
     Clock,
     ContentStore,
+    ConversationArchive,
     ConversationStore,
     Ids,
     Inbox,
@@ -65,6 +66,7 @@ class MemoryBroker:
     dead_letters: MemoryDeadLetters
     registry_store: RegistryStore
     conversations: ConversationStore
+    archive: ConversationArchive
     contents: ContentStore
     attempts: Attempts
     timers: Timers
@@ -97,6 +99,7 @@ class MemoryBroker:
         self.dead_letters = MemoryDeadLetters(clock)
         self.registry_store = MemoryRegistryStore()
         self.conversations = MemoryConversationStore()
+        self.archive = MemoryConversationArchive(clock)
         self.contents = MemoryContentStore()
         self.attempts = MemoryAttempts()
         self.timers = MemoryTimers(clock, ack_wait=ack_wait)
@@ -113,6 +116,7 @@ class MemoryBroker:
             dead_letters=self.dead_letters,
             registry_store=self.registry_store,
             conversations=self.conversations,
+            archive=self.archive,
             contents=self.contents,
             attempts=self.attempts,
             timers=self.timers,

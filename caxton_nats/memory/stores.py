@@ -1,26 +1,21 @@
-"""Dead letters, records under compare-and-set, and large content, in memory."""
+"""Dead letters, registrations, attempts and large content, in memory."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable
 from datetime import datetime
 from hashlib import sha256
 from itertools import islice
-from typing import Generic, TypeVar
 
 from caxton_nats.core import dead_letter
-from caxton_nats.core.conversation import Conversation
 from caxton_nats.core.dead_letter import DeadLetter, Origin
 from caxton_nats.core.envelope import Claim
-from caxton_nats.core.errors import InvalidEnvelope, RevisionConflict
-from caxton_nats.core.identifiers import AgentId, ConversationId
+from caxton_nats.core.errors import InvalidEnvelope
+from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.registry import Registration, Registry
+from caxton_nats.memory.bucket import Bucket
 from caxton_nats.memory.mail import turn
 from caxton_nats.ports import Clock, Role, StreamState
-
-_Key = TypeVar("_Key", bound=Hashable)
-_Value = TypeVar("_Value")
 
 
 class MemoryDeadLetters:
@@ -85,38 +80,11 @@ class MemoryDeadLetters:
         return self._letters.pop(letter_id, None) is not None
 
 
-class _Bucket(Generic[_Key, _Value]):
-    """Records that change by compare-and-set; revisions count all writes of the bucket."""
-
-    def __init__(self, what: str) -> None:
-        self.records: dict[_Key, tuple[_Value, int]] = {}
-        self._what = what
-        self._last = 0
-
-    def save(self, key: _Key, record: _Value, revision: int | None) -> int:
-        stored = self.records[key][1] if key in self.records else None
-        if stored != revision:
-            raise RevisionConflict(
-                f"somebody else wrote the {self._what} first",
-                field="revision",
-                limit=stored,
-                value=revision,
-                hint="read it again and decide again",
-            )
-        self._last += 1
-        self.records[key] = (record, self._last)
-        return self._last
-
-    def remove(self, key: _Key) -> bool:
-        self._last += 1
-        return self.records.pop(key, None) is not None
-
-
 class MemoryRegistryStore:
     """`RegistryStore` whose followers see a change at once."""
 
     def __init__(self) -> None:
-        self._bucket: _Bucket[AgentId, Registration] = _Bucket("registration")
+        self._bucket: Bucket[AgentId, Registration] = Bucket("registration")
         self._followers: list[Registry] = []
 
     async def save(self, registration: Registration, *, revision: int | None) -> int:
@@ -144,34 +112,6 @@ class MemoryRegistryStore:
         await turn()
         registry.replace(registration for registration, _ in self._bucket.records.values())
         self._followers.append(registry)
-
-
-class MemoryConversationStore:
-    """`ConversationStore` in a dict."""
-
-    def __init__(self) -> None:
-        self._bucket: _Bucket[ConversationId, Conversation] = _Bucket("conversation")
-
-    async def load(self, conversation_id: ConversationId) -> tuple[Conversation, int] | None:
-        """Return the record and its revision."""
-        await turn()
-        return self._bucket.records.get(conversation_id)
-
-    async def save(self, record: Conversation, *, revision: int | None) -> int:
-        """Write the record if the stored revision is still this."""
-        await turn()
-        return self._bucket.save(record.conversation_id, record, revision)
-
-    async def count(self) -> int:
-        """Return how many records there are."""
-        await turn()
-        return len(self._bucket.records)
-
-    async def list(self, *, limit: int = 100) -> list[Conversation]:
-        """Return the records with the latest activity first."""
-        await turn()
-        records = (record for record, _ in self._bucket.records.values())
-        return sorted(records, key=lambda record: record.last_activity, reverse=True)[:limit]
 
 
 class MemoryAttempts:

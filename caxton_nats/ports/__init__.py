@@ -8,6 +8,7 @@ item alone. Every method may raise `TransportError`; nothing here raises a nats-
 from __future__ import annotations
 
 from caxton_nats.ports.adapter import Ports
+from caxton_nats.ports.conversations import ConversationArchive, ConversationStore
 from caxton_nats.ports.doors import Door, Outcome, Receipt, Registrar, Submission
 from caxton_nats.ports.mail import (
     Attempts,
@@ -20,7 +21,7 @@ from caxton_nats.ports.mail import (
     Stored,
 )
 from caxton_nats.ports.peers import Answer, Peers
-from caxton_nats.ports.stores import ContentStore, ConversationStore, DeadLetters, RegistryStore
+from caxton_nats.ports.stores import ContentStore, DeadLetters, RegistryStore
 from caxton_nats.ports.streams import Role, Streams, StreamState
 from caxton_nats.ports.time import Clock, Ids, Timer, Timers
 
@@ -29,6 +30,7 @@ __all__ = [
     "Attempts",
     "Clock",
     "ContentStore",
+    "ConversationArchive",
     "ConversationStore",
     "DeadLetters",
     "Delivery",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from caxton_nats.ports.conversations import ConversationArchive, ConversationStore
 from caxton_nats.ports.mail import Attempts, Mailboxes, Publisher
 from caxton_nats.ports.peers import Peers
-from caxton_nats.ports.stores import ContentStore, ConversationStore, DeadLetters, RegistryStore
+from caxton_nats.ports.stores import ContentStore, DeadLetters, RegistryStore
 from caxton_nats.ports.streams import Streams
 from caxton_nats.ports.time import Clock, Ids, Timers
 
@@ -19,6 +20,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: DeadLetters
     registry_store: RegistryStore
     conversations: ConversationStore
+    archive: ConversationArchive
     contents: ContentStore
     attempts: Attempts
     timers: Timers

@@ -1,13 +1,12 @@
-"""What is kept: dead letters, records under compare-and-set, large content."""
+"""What is kept: dead letters, registrations under compare-and-set, large content."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from caxton_nats.core.conversation import Conversation
 from caxton_nats.core.dead_letter import DeadLetter
 from caxton_nats.core.envelope import Claim
-from caxton_nats.core.identifiers import AgentId, ConversationId
+from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.registry import Registration, Registry
 
 
@@ -51,26 +50,6 @@ class RegistryStore(Protocol):
 
         Returns when the first complete state is in.
         """
-
-
-class ConversationStore(Protocol):
-    """Conversation records, changed by compare-and-set."""
-
-    async def load(self, conversation_id: ConversationId) -> tuple[Conversation, int] | None:
-        """Return the record and its revision."""
-
-    async def save(self, record: Conversation, *, revision: int | None) -> int:
-        """Write the record if the stored revision is still this (None: there is none yet).
-
-        Raises:
-            RevisionConflict: somebody else wrote first.
-        """
-
-    async def count(self) -> int:
-        """Return how many records there are."""
-
-    async def list(self, *, limit: int = 100) -> list[Conversation]:
-        """Return the records with the latest activity first."""
 
 
 class ContentStore(Protocol):

@@ -111,6 +111,8 @@ class Context:
     async def answer(self, performative: str, content: Any = None, **more: Any) -> Receipt:
         """Send any act as the answer to this message; see `Agent.send` for ``more``.
 
+        In another ``conversation_id`` it answers nothing: ``in_reply_to`` is of one conversation.
+
         Raises:
             CaxtonError: the answer was not stored. Left to pass, the delivery is tried again.
         """
@@ -126,6 +128,8 @@ class Context:
             **answering_trace(about),
             "message_id": self._answer_id(performative),
         }
+        if more.get("conversation_id") not in (None, about.conversation_id):
+            del fields["in_reply_to"]
         return await self.agent.send(performative, receivers, content, **{**fields, **more})
 
     def _answer_id(self, performative: str) -> str:

@@ -14,7 +14,7 @@ from tests.cli.conftest import ROOT, Caxton
 PAGES = [
     *("up", "router", "send", "request", "stats"),
     *("agents list", "agents show", "agents register", "agents deregister"),
-    *("conversations list", "conversations show"),
+    *("conversations list", "conversations show", "conversations archive"),
     *("dlq list", "dlq show", "dlq redrive", "dlq discard", "dlq stats"),
     *("topology apply", "topology diff", "topology check"),
     "config show",

@@ -50,6 +50,7 @@ async def test_the_receipt_is_a_table_for_people(caxton: Caxton, here: Here) -> 
 async def test_every_field_of_a_message_can_be_given(caxton: Caxton, here: Here) -> None:
     """Options become the fields of the message under FIPA's names."""
     await caxton("agents", "register", "bob")
+    await caxton("send", "alice", "inform", "bob", "--conversation", "c-1", "--reply-with", "q-0")
     sent = await caxton(
         *("send", "alice", "query-if", "bob", "--text", "ok?", "--conversation", "c-1"),
         *("--protocol", "fipa-query", "--reply-by", "60", "--reply-with", "r-1"),

@@ -60,6 +60,7 @@ class Adapter:
         self.dead_letters = ports.dead_letters
         self.registry_store = ports.registry_store
         self.conversations = ports.conversations
+        self.archive = ports.archive
         self.contents = ports.contents
         self.attempts = ports.attempts
         self.timers = ports.timers

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from caxton_nats.core.conversation import Conversation
+from caxton_nats.core.conversation import Conversation, end
 from caxton_nats.core.errors import RevisionConflict
 from caxton_nats.core.identifiers import ConversationId, MessageId
+from caxton_nats.core.thread import Thread
 from tests.conformance.adapters import Adapter, named
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -26,7 +27,10 @@ def record(conversation_id: str = ORDER, *, count: int = 1, minute: int = 0) -> 
         last_activity=NOON + timedelta(minutes=minute, microseconds=1),
         message_count=count,
         last_performative="request",
-        recent_ids=(MessageId("m-1"),),
+        last_message=MessageId("m-1"),
+        timeout=timedelta(minutes=30),
+        ends_at=NOON + timedelta(days=7),
+        thread=Thread(("a",), ("b",)),
     )
 
 
@@ -165,3 +169,76 @@ async def test_count(adapter: Adapter) -> None:
     await adapter.conversations.save(record(count=2), revision=revision)
     await adapter.conversations.save(record("order-2"), revision=None)
     assert await adapter.conversations.count() == 2
+
+
+async def test_remove(adapter: Adapter) -> None:
+    """A record of the revision given goes, and its id is as free as one that never was."""
+    revision = await adapter.conversations.save(record(), revision=None)
+    await adapter.conversations.save(record("other"), revision=None)
+    await adapter.conversations.remove(ORDER, revision=revision)
+    assert await adapter.conversations.load(ORDER) is None
+    assert await adapter.conversations.count() == 1
+    await adapter.conversations.save(record(count=5), revision=None)
+
+
+async def test_remove_what_has_changed(adapter: Adapter) -> None:
+    """A record that somebody has written meanwhile stays, and so does one that is not there."""
+    revision = await adapter.conversations.save(record(), revision=None)
+    await adapter.conversations.save(record(count=2), revision=revision)
+    await adapter.conversations.remove(ORDER, revision=revision)
+    await adapter.conversations.remove(ConversationId("nothing"), revision=revision)
+    loaded = await adapter.conversations.load(ORDER)
+    assert loaded is not None
+    assert loaded[0].message_count == 2
+
+
+async def test_list_of_an_agent(adapter: Adapter) -> None:
+    """Only those that the agent takes part in, however many others were written since."""
+    carol = named("carol")
+    with_carol = msgspec.structs.replace(record("old"), participants=(named("bob"), carol))
+    await adapter.conversations.save(with_carol, revision=None)
+    for number in range(3):
+        await adapter.conversations.save(record(f"c-{number}", minute=number), revision=None)
+    assert await adapter.conversations.list(agent=carol, limit=2) == [with_carol]
+    assert len(await adapter.conversations.list(agent=named("bob"), limit=2)) == 2
+    assert await adapter.conversations.list(agent=named("stranger")) == []
+
+
+async def test_what_has_ended_is_not_listed(adapter: Adapter) -> None:
+    """On its way into the archive a record is read by its id, but not listed any more."""
+    ended = end(record(), NOON + timedelta(minutes=1))
+    await adapter.conversations.save(ended, revision=None)
+    await adapter.conversations.save(record("other"), revision=None)
+    assert [one.conversation_id for one in await adapter.conversations.list()] == ["other"]
+    assert [one.conversation_id async for one in adapter.conversations.each()] == ["other"]
+    loaded = await adapter.conversations.load(ORDER)
+    assert loaded is not None
+    assert loaded[0] == ended
+
+
+async def test_each(adapter: Adapter) -> None:
+    """All records are read, however many pages that takes, as they are now."""
+    names = {f"c-{number}" for number in range(300)}
+    await asyncio.gather(
+        *(adapter.conversations.save(record(name), revision=None) for name in names)
+    )
+    found = await adapter.conversations.load(ConversationId("c-0"))
+    assert found is not None
+    await adapter.conversations.save(record("c-0", count=7), revision=found[1])
+    counts = {one.conversation_id: one.message_count async for one in adapter.conversations.each()}
+    assert counts.keys() == names
+    assert counts[ConversationId("c-0")] == 7
+
+
+async def test_list_over_many_pages(adapter: Adapter) -> None:
+    """The oldest are found, too, across gaps that updates have left."""
+    await adapter.conversations.save(
+        msgspec.structs.replace(record("first"), participants=(named("carol"),)), revision=None
+    )
+    revision = None
+    for number in range(600):
+        revision = await adapter.conversations.save(record("busy", count=number), revision=revision)
+    listed = await adapter.conversations.list()
+    assert {one.conversation_id for one in listed} == {"first", "busy"}
+    (found,) = await adapter.conversations.list(agent=named("carol"), limit=1)
+    assert found.conversation_id == "first"

@@ -10,13 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caxton_nats.core.conversation import Conversation, receive
+from caxton_nats.core.conversation import Conversation, End, Terms, end, end_of, receive
 from caxton_nats.core.envelope import Envelope
-from caxton_nats.core.errors import TooManyParticipants
+from caxton_nats.core.errors import ConversationTimeout, InvalidEnvelope, TooManyParticipants
 from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.thread import REMEMBERED, Thread
 from tests.core.sample import ALICE, BOB, CAROL, NOON, sample
 
 LATER = NOON + timedelta(minutes=1)
+TIMEOUT, LIFETIME = timedelta(minutes=30), timedelta(hours=2)
+
+
+def terms(most: int = 10) -> Terms:
+    return Terms(max_participants=most, timeout=TIMEOUT, lifetime=LIFETIME)
 
 
 def message(message_id: str = "m-1", **fields: object) -> Envelope:
@@ -31,7 +37,7 @@ def after(
     now: datetime = NOON,
     most: int = 10,
 ) -> Conversation:
-    return receive(record, envelope, receivers=receivers, now=now, max_participants=most)
+    return receive(record, envelope, receivers=receivers, now=now, terms=terms(most))
 
 
 def test_first_message_begins_it() -> None:
@@ -44,7 +50,10 @@ def test_first_message_begins_it() -> None:
         last_activity=NOON,
         message_count=1,
         last_performative="request",
-        recent_ids=(message().message_id,),
+        last_message=message().message_id,
+        timeout=TIMEOUT,
+        ends_at=NOON + LIFETIME,
+        thread=Thread().after(message()),
     )
 
 
@@ -55,7 +64,8 @@ def test_next_message_continues_it() -> None:
     assert (record.message_count, record.last_performative) == (2, "inform")
     assert (record.created_at, record.last_activity) == (NOON, LATER)
     assert record.participants == (ALICE, BOB)
-    assert record.recent_ids == ("m-1", "m-2")
+    assert record.last_message == "m-2"
+    assert record.thread == Thread().after(message()).after(answer)
 
 
 def test_repeated_message_changes_nothing() -> None:
@@ -112,14 +122,14 @@ def test_full_conversation_goes_on() -> None:
     assert after(record, message("m-2"), most=2).message_count == 2
 
 
-@pytest.mark.parametrize("later", [63, 64])
-def test_memory_for_ids(later: int) -> None:
-    """An id is remembered while 63 others came after it, and forgotten with the 64th."""
+def test_retry_after_a_thousand_others() -> None:
+    """An id is remembered while 999 others came after it, and forgotten with the 1,000th."""
     record = after(None, message("first"))
-    for number in range(later):
+    for number in range(REMEMBERED - 1):
         record = after(record, message(f"m-{number}"))
-    assert record.knows(message("first").message_id) == (later < 64)
-    assert len(record.recent_ids) == min(later + 1, 64)
+    assert after(record, message("first")) is record
+    record = after(record, message("one more"))
+    assert after(record, message("first")).message_count == REMEMBERED + 2
 
 
 _steps = st.lists(
@@ -148,3 +158,78 @@ def test_record_as_json() -> None:
     """The record is plain JSON and comes back from it."""
     record = after(None, message(protocol="fipa-request"))
     assert msgspec.json.decode(msgspec.json.encode(record), type=Conversation) == record
+
+
+def test_answer_to_a_message_of_the_conversation() -> None:
+    """An answer may name the token of the message that it answers, or that message's id."""
+    record = after(None, message(reply_with="token"))
+    record = after(record, message("m-2", sender=BOB, in_reply_to="token"), receivers=(ALICE,))
+    assert after(record, message("m-3", in_reply_to="m-2")).message_count == 3
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_answer_to_nothing(*, asked: bool) -> None:
+    """An answer to what is no message of the conversation is refused, the first message, too."""
+    record = after(None, message(reply_with="token")) if asked else None
+    with pytest.raises(InvalidEnvelope) as caught:
+        after(record, message("m-2", in_reply_to="other"))
+    assert (caught.value.field, caught.value.value) == ("in_reply_to", "'other'")
+    assert caught.value.hint
+
+
+def test_idle_conversation_ends() -> None:
+    """Until its timeout has passed since the last message it goes on; from then on it does not."""
+    record = after(after(None, message()), message("m-2"), now=LATER)
+    last = LATER + TIMEOUT - timedelta(microseconds=1)
+    assert end_of(record, last) is None
+    assert after(record, message("m-3"), now=last).message_count == 3
+    with pytest.raises(ConversationTimeout) as caught:
+        after(record, message("m-3"), now=LATER + TIMEOUT)
+    refused = caught.value
+    assert (refused.field, refused.limit, refused.value) == ("conversation_id", "1800 s", "c")
+    assert (LATER + TIMEOUT).isoformat() in refused.reason
+
+
+def test_busy_conversation_ends_with_its_lifetime() -> None:
+    """However much is said, it ends; only a retry of what was said before is no later message."""
+    record = after(None, message())
+    now = NOON
+    for number in range(7):
+        now += timedelta(minutes=20)
+        if now < NOON + LIFETIME:
+            record = after(record, message(f"n-{number}"), now=now)
+    assert end_of(record, NOON + LIFETIME) is End.LIFETIME
+    with pytest.raises(ConversationTimeout) as caught:
+        after(record, message("late"), now=NOON + LIFETIME)
+    assert caught.value.limit == "7200 s"
+    assert after(record, message("n-4"), now=NOON + LIFETIME) is record
+
+
+def test_retry_in_an_idle_conversation() -> None:
+    """Its mailboxes have forgotten the message by then: it would be delivered twice."""
+    record = after(None, message())
+    with pytest.raises(ConversationTimeout):
+        after(record, message(), now=NOON + TIMEOUT)
+
+
+def test_terms_are_those_of_the_first_message() -> None:
+    """Another router's terms change nothing: all routers agree when the conversation ends."""
+    record = after(None, message())
+    short = Terms(timeout=timedelta(seconds=1), lifetime=timedelta(seconds=1))
+    record = receive(record, message("m-2"), receivers=(), now=LATER, terms=short)
+    assert record.expires_at == LATER + TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("minutes", "by", "at"),
+    [(1, End.ARCHIVED, 1), (30, End.IDLE, 30), (600, End.IDLE, 30)],
+)
+def test_end(minutes: int, by: End, at: int) -> None:
+    """It ends when it is archived, unless it had ended by itself; then nothing gets in."""
+    now = NOON + timedelta(minutes=minutes)
+    ended = end(after(None, message(reply_with="t")), now)
+    assert (ended.ended_by, ended.ended_at) == (by, NOON + timedelta(minutes=at))
+    assert ended.thread == Thread()
+    assert end(ended, LATER) is ended
+    with pytest.raises(ConversationTimeout):
+        after(ended, message(), now=NOON)

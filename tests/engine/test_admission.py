@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from caxton_nats.core.conversation import Conversation
+from caxton_nats.core.conversation import Conversation, Terms
 from caxton_nats.core.errors import (
     CaxtonError,
     NotConnected,
@@ -35,9 +35,8 @@ def asking(
 
 
 def admission(bench: Bench, store: Any = None, *, participants: int = 1000) -> Admission:
-    return Admission(
-        store or bench.broker.conversations, bench.clock, max_participants=participants
-    )
+    ports = bench.but(conversations=store or bench.broker.conversations)
+    return Admission(ports, Terms(max_participants=participants))
 
 
 async def record(bench: Bench, conversation: str = "c") -> Conversation:

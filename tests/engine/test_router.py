@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from caxton_nats.core import codec
+from caxton_nats.core.conversation import Terms
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import (
     AgentNotFound,
@@ -30,7 +31,8 @@ from tests.engine.bench import Bench, Failing, Recorder
 
 SMALL = RouterOptions(
     platform="here",
-    limits=Limits(max_content=200, max_receivers=2, max_participants=2),
+    limits=Limits(max_content=200, max_receivers=2),
+    terms=Terms(max_participants=2),
     max_body=400,
     queue_size=3,
 )

@@ -75,6 +75,8 @@ class Lab:
     def __init__(self, url: str, books: Books, folder: Path, stack: AsyncExitStack) -> None:
         self.url = url
         self.books = books
+        self.beyond: dict[str, object] = {}
+        """Settings past their bounds, in this process: of what takes minutes at the least."""
         self._folder = folder
         self._stack = stack
         self._number = count(1)
@@ -88,7 +90,8 @@ class Lab:
             "retry_delay": 0.1,
             "request_timeout": 10.0,
         }
-        return Settings.model_validate({**common, **chosen})
+        # Copied, they are not checked again.
+        return Settings.model_validate({**common, **chosen}).model_copy(update=self.beyond)
 
     async def platform(self, **chosen: object) -> Platform:
         """Connect as one more process would."""
@@ -144,7 +147,7 @@ class Lab:
         self, *arguments: str, test: dict[str, str] | None = None, **chosen: object
     ) -> Program:
         """Start a process of tests.integration.programs."""
-        wanted = self.settings(**chosen).model_dump(exclude_unset=True)
+        wanted = self.settings(**chosen).model_dump(exclude_unset=True, exclude=set(self.beyond))
         clean = {
             name: value for name, value in os.environ.items() if not name.startswith("CAXTON_")
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from caxton_nats.core.conversation import Conversation
-from caxton_nats.core.errors import TooManyParticipants
+from caxton_nats.core.errors import InvalidEnvelope, TooManyParticipants
 from caxton_nats.core.identifiers import ConversationId
 from caxton_nats.engine.platform import Platform
 from tests.integration.lab import Lab
@@ -97,3 +97,75 @@ async def test_unknown_receiver_takes_part_in_nothing(lab: Lab, door: str) -> No
     assert await platform.ports.conversations.load(C) is None
     await alice.send("inform", ["bob", "nobody"], 1, conversation_id=C)
     assert (await record(platform)).participants == ("alice@here", "bob@here")
+
+
+async def test_later_join_is_bounded(lab: Lab, door: str) -> None:
+    """The one who would be too many is refused; those who take part go on."""
+    platform = await lab.through(door, max_participants=3)
+    for name in ("bob", "carol", "dave"):
+        await lab.register(name, platform)
+    alice = await lab.agent("alice", platform)
+    await alice.send("cfp", ["bob", "carol"], 1, conversation_id=C, protocol="fipa-contract-net")
+    (refused,) = await alice.send_many([alice.message("inform", "dave", 2, conversation_id=C)])
+    assert isinstance(refused, TooManyParticipants)
+    assert (refused.limit, refused.value) == (3, 4)
+    await alice.send("inform", "bob", 3, conversation_id=C)
+    assert (await record(platform)).participants == ("alice@here", "bob@here", "carol@here")
+    assert (await record(platform)).message_count == 2
+
+
+async def test_two_routers_let_in_one(lab: Lab, door: str) -> None:
+    """One place is left and many want it, through two routers at once: exactly one gets it."""
+    first = await lab.through(door, max_participants=3)
+    if door == "service":
+        await lab.router(max_participants=3)
+    second = await lab.platform(router=door, max_participants=3)
+    await lab.register("bob", first)
+    alice = await lab.agent("alice", first)
+    await alice.send("inform", "bob", 0, conversation_id=C)
+    wanting = [await lab.agent(f"w-{n}", (first, second)[n % 2]) for n in range(8)]
+    results = await asyncio.gather(
+        *(one.send_many([one.message("inform", "bob", 1, conversation_id=C)]) for one in wanting)
+    )
+    refused = [one for (one,) in results if isinstance(one, TooManyParticipants)]
+    assert len(refused) == 7
+    found = await record(first)
+    assert (len(found.participants), found.message_count) == (3, 2)
+    assert await first.ports.mailboxes.stored() == 2
+
+
+async def test_answers_belong_to_their_conversation(lab: Lab, door: str) -> None:
+    """An orphan is refused, and so is an answer to another conversation's message."""
+    platform = await lab.through(door)
+    await lab.register("bob", platform)
+    alice = await lab.agent("alice", platform)
+    await alice.send("request", "bob", 1, conversation_id=C, reply_with="here", message_id="m-1")
+    await alice.send("request", "bob", 1, conversation_id="other", reply_with="there")
+
+    async def answers(in_reply_to: str) -> object:
+        message = alice.message("inform", "bob", 2, conversation_id=C, in_reply_to=in_reply_to)
+        return (await alice.send_many([message]))[0]
+
+    for name in ("nothing", "there"):
+        refused = await answers(name)
+        assert isinstance(refused, InvalidEnvelope)
+        assert (refused.field, refused.value) == ("in_reply_to", f"'{name}'")
+        assert refused.hint
+    for name in ("here", "m-1"):
+        assert not isinstance(await answers(name), Exception)
+    assert (await record(platform)).message_count == 3
+    await alice.send("inform", "bob", 3, in_reply_to="nothing")
+
+
+async def test_answers_through_another_router(lab: Lab, door: str) -> None:
+    """All bidders answer one token at once, each through a router of its own."""
+    platform = await lab.through(door)
+    bidders = [await lab.collector(f"bidder-{n}", await lab.platform()) for n in range(3)]
+    alice = await lab.collector("alice", platform)
+    names = [bidder.name for bidder in bidders]
+    await alice.send("cfp", names, 1, conversation_id=C, reply_with="bids")
+    await eventually(lambda: all(bidder.got for bidder in bidders))
+    await asyncio.gather(*(bidder.got[0].propose(7) for bidder in bidders))
+    await eventually(lambda: len(alice.got) == 3)
+    assert {one.envelope.in_reply_to for one in alice.got} == {"bids"}
+    assert (await record(platform)).message_count == 4

@@ -91,6 +91,7 @@ async def test_field_given_by_hand_wins(stage: Stage) -> None:
         "r-2",
         10,
     )
+    assert envelope.in_reply_to == ""
 
 
 async def test_handler_that_runs_twice(stage: Stage) -> None:
