@@ -112,6 +112,8 @@ class Settings(BaseModel):
     retry_delay: float = Field(default=1.0, ge=0.1, le=300)
     retry_factor: float = Field(default=2.0, ge=1.1, le=5.0)
     retry_max_delay: float = Field(default=60.0, ge=0.1, le=3600)
+    lease: float = Field(default=15.0, ge=1, le=3600)
+    """After this long without a sign of life an agent counts as silent, and nobody finds it."""
     concurrency: int = Field(default=16, ge=1, le=1000)
     """Handlers of one agent at work at the same time."""
     drain: float = Field(default=10.0, ge=0, le=600)

@@ -34,6 +34,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "retry_delay": (0.1, 300),
     "retry_factor": (1.1, 5.0),
     "retry_max_delay": (0.1, 3600),
+    "lease": (1, 3600),
     "concurrency": (1, 1000),
     "drain": (0, 600),
 }

@@ -106,6 +106,27 @@ async def test_registrations_are_readable_in_their_bucket(
 
 
 @pytest.mark.nats_cli
+async def test_an_agent_of_another_language_has_a_lease(
+    nats_cli: NatsCli, server: EmbeddedServer, platform: Platform
+) -> None:
+    """Registered with an instance, it renews its lease by requests; the bucket shows it."""
+    body = '{"capabilities": ["shout"], "instance": "bob-1", "lease": 60}'
+    await nats_cli(server.url, "req", "caxton.register.bob", body)
+    ill = '{"instance": "bob-1", "lease": 60, "healthy": false, "reason": "no disk"}'
+    answer = await nats_cli(server.url, "req", "caxton.heartbeat.bob", ill, "--raw")
+    got = await nats_cli(server.url, "kv", "get", "caxton-leases", "bob", "--raw")
+    lease = json.loads(got.stdout)
+    assert (lease["instance"], lease["healthy"], lease["reason"]) == ("bob-1", False, "no disk")
+    assert json.loads(answer.stdout) == lease
+    released = await nats_cli(
+        server.url, "req", "caxton.release.bob", '{"instance": "bob-1"}', "--raw"
+    )
+    assert json.loads(released.stdout) == {"agent": "bob@caxton", "released": True}
+    nobody = await nats_cli(server.url, "req", "caxton.deregister.nobody", "", "--raw")
+    assert json.loads(nobody.stdout) == {"agent": "nobody@caxton", "deregistered": False}
+
+
+@pytest.mark.nats_cli
 async def test_conversations_are_readable_in_their_bucket(
     nats_cli: NatsCli, server: EmbeddedServer, platform: Platform
 ) -> None:

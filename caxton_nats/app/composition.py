@@ -130,13 +130,14 @@ async def built(
 
 @asynccontextmanager
 async def at_work(platform: Platform) -> AsyncIterator[None]:
-    """Keep the platform's registry current; be a router among the others if it routes."""
+    """Keep current who is registered and who runs; be a router among the others if it routes."""
     ports = platform.ports
     if platform.routes:
         # First of all: a change of the registry that is not in the state below is told to us.
         await ports.peers.join(platform.answers)
     try:
         await ports.registry_store.follow(platform.registry)
+        await ports.leases.follow(platform.health)
         yield
     finally:
         if platform.routes:

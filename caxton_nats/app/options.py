@@ -73,4 +73,5 @@ def mailbox_options(chosen: Settings) -> MailboxOptions:
         concurrency=chosen.concurrency,
         ack_wait=timedelta(seconds=chosen.ack_wait),
         drain=timedelta(seconds=chosen.drain),
+        lease=chosen.lease,
     )

@@ -45,6 +45,7 @@ def list_agents(
             found = platform.registry.page(limit + 1, after=behind, capability=capability)
             more, found = len(found) > limit, found[:limit]
             states = await statuses(platform, [one.agent for one in found])
+        now = platform.ports.clock.now()
         rows = [
             (
                 one.agent,
@@ -52,13 +53,17 @@ def list_agents(
                 one.capabilities,
                 states[one.agent].attended,
                 states[one.agent].pending,
+                platform.health.trouble(one.agent, now) or "well",
                 one.registered_at,
             )
             for one in found
         ]
-        titles = ("agent", "state", "capabilities", "connected", "pending", "registered since")
+        titles = (
+            *("agent", "state", "capabilities", "connected", "pending", "health"),
+            "registered since",
+        )
         document = {
-            "agents": [_document(one, states[one.agent]) for one in found],
+            "agents": [_document(platform, one, states[one.agent]) for one in found],
             "next": found[-1].agent if more else None,
         }
         show(
@@ -86,7 +91,7 @@ def show_agent(name: Name, *, nats_url: NatsUrl = None, as_json: AsJson = False)
             status = await platform.ports.mailboxes.status(agent)
             counts = await platform.ports.dead_letters.count()
         dead = {reason: number for (whose, reason), number in counts.items() if whose == agent}
-        document = {**_document(found[0], status), "dead_letters": dead}
+        document = {**_document(platform, found[0], status), "dead_letters": dead}
         show(document, _facts(document, found[0]), as_json=as_json)
         return Exit.OK
 
@@ -157,9 +162,16 @@ async def statuses(platform: Platform, names: Sequence[AgentId]) -> dict[AgentId
     return dict(zip(names, found, strict=True))
 
 
-def _document(registration: Registration, status: MailboxStatus) -> dict[str, Any]:
+def _document(
+    platform: Platform, registration: Registration, status: MailboxStatus
+) -> dict[str, Any]:
+    lease = platform.health.find(registration.agent)
+    trouble = platform.health.trouble(registration.agent, platform.ports.clock.now())
     return {
         **msgspec.to_builtins(registration),
+        "available": not trouble,
+        "trouble": trouble,
+        "last_heartbeat": msgspec.to_builtins(lease.last_heartbeat) if lease else None,
         "connected": status.attended,
         "pending": status.pending,
         "in_flight": status.in_flight,
@@ -176,6 +188,8 @@ def _facts(document: dict[str, Any], registration: Registration) -> Any:
             "capabilities": registration.capabilities,
             "registered since": registration.registered_at,
             "registered by": registration.node,
+            "health": document["trouble"] or "well",
+            "last heartbeat": document["last_heartbeat"] or "none: it has no lease",
             "pending": document["pending"],
             "in flight": document["in_flight"],
             "queue size": registration.queue_size,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from caxton_nats.core.identifiers import AgentId, agent_id
+from caxton_nats.core.lease import Health
 from caxton_nats.core.registry import Registry
 from caxton_nats.core.statistics import DeadLetterStats
 from caxton_nats.engine import conversations, deadlines
@@ -33,6 +34,8 @@ class Platform:
     name: str
     ports: Ports
     registry: Registry
+    health: Health
+    """Which agents run, and are well."""
     router: Router
     door: Door
     """How this process sends: its own router, or the router service."""
@@ -93,7 +96,7 @@ def build(
         door: another way to a router than the one in this process.
         registrar: another way to the registry than the one in this process.
     """
-    registry = Registry()
+    registry, health = Registry(), Health()
     meter = Meter(ports.clock)
     observer = meter.observing(guarded(observer))
     ports = msgspec.structs.replace(ports, publisher=meter.counting(ports.publisher))
@@ -113,11 +116,12 @@ def build(
         name=options.platform,
         ports=ports,
         registry=registry,
+        health=health,
         router=router,
         door=own_door,
         registrar=registrar
         or LocalRegistrar(
-            ports, registry, platform=options.platform, queue_size=options.queue_size
+            ports, registry, health, platform=options.platform, queue_size=options.queue_size
         ),
         burial=burial,
         redrive=Redrive(ports, own_door, observer=observer),

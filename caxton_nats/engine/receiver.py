@@ -25,7 +25,7 @@ class Receiver(Protocol):
 
 
 class MailboxOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How one agent takes its mail."""
+    """How one agent runs and takes its mail."""
 
     policy: RetryPolicy = RetryPolicy()
     concurrency: int = 16
@@ -38,3 +38,5 @@ class MailboxOptions(msgspec.Struct, frozen=True, kw_only=True):
     """As the consumer has it; what is in hand is kept three times as often."""
     drain: timedelta = timedelta(seconds=10)
     """How long running handlers may finish at the end."""
+    lease: float = 15.0
+    """Seconds without a sign of life after which the agent counts as silent."""

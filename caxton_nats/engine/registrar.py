@@ -1,4 +1,4 @@
-"""Registration: one agent, one name, one mailbox that one process reads."""
+"""Registration: one agent, one name, one instance of it that runs."""
 
 from __future__ import annotations
 
@@ -8,45 +8,63 @@ from datetime import timedelta
 from caxton_nats.core.capability import check_capabilities
 from caxton_nats.core.errors import AgentAlreadyRegistered, InvalidEnvelope, RevisionConflict
 from caxton_nats.core.identifiers import AgentId, check_free, platform_part
+from caxton_nats.core.lease import (
+    Health,
+    Heartbeat,
+    Lease,
+    check_heartbeat,
+    given_back,
+    leased,
+    renewed,
+)
 from caxton_nats.core.registry import Registration, Registry
-from caxton_nats.ports import Ports
+from caxton_nats.core.routing import agent_not_found
+from caxton_nats.ports import Ports, Pulse
 
 _CHECKS = 6
 _PAUSE = timedelta(milliseconds=250)
+_TRIES = 5
+"""Compare-and-set tries: two writers of one lease are a heartbeat and its own end, at most."""
 
 
 class LocalRegistrar:
     """Registers agents in the store (seed: register_agent, deregister_agent)."""
 
-    def __init__(self, ports: Ports, registry: Registry, *, platform: str, queue_size: int) -> None:
+    def __init__(
+        self, ports: Ports, registry: Registry, health: Health, *, platform: str, queue_size: int
+    ) -> None:
         self._ports = ports
         self._registry = registry
+        self._health = health
         self._platform = platform
         self._queue_size = queue_size
 
     async def register(
-        self, agent: AgentId, *, capabilities: Sequence[str] = (), node: str = ""
+        self,
+        agent: AgentId,
+        *,
+        capabilities: Sequence[str] = (),
+        node: str = "",
+        beat: Heartbeat | None = None,
     ) -> Registration:
-        """Register the agent and make its mailbox readable.
+        """Register the agent and make its mailbox readable (see `ports.Registrar`).
 
         An agent that comes back takes over its registration and its mail. What counts as gone is
-        that nobody waits for messages at its mailbox.
+        an instance that gives no sign of life, or whose lease has run out; where nobody has a
+        lease, that nobody waits for messages at the mailbox.
 
         Raises:
-            AgentAlreadyRegistered: somebody reads the mailbox of an agent of that name now.
+            AgentAlreadyRegistered: an agent of that name runs, or somebody reads its mailbox.
         """
-        if platform_part(agent) != self._platform:
-            raise InvalidEnvelope(
-                "an agent of another platform cannot be registered here",
-                field="agent",
-                limit=self._platform,
-                value=agent,
-            )
-        check_free(agent, field="agent")
+        self._check_name(agent)
         names = check_capabilities(capabilities)
+        instance = check_heartbeat(beat).instance if beat is not None else ""
         stored = await self._ports.registry_store.load(agent)
-        if stored is not None:
-            await self._refuse_if_attended(agent, stored[0])
+        found = await self._ports.leases.load(agent)
+        await self._refuse_if_taken(agent, stored and stored[0], found and found[0], instance)
+        # The lease first: of two at the same moment, one gets it.
+        if beat is not None:
+            await self._lease(agent, beat, found, node)
         registration = Registration(
             agent=agent,
             capabilities=names,
@@ -60,16 +78,94 @@ class LocalRegistrar:
                 registration, revision=stored[1] if stored else None
             )
         except RevisionConflict:
+            await self.release(agent, instance)
             raise _already(agent, "another process registers it at this moment") from None
+        if beat is None and found is not None:
+            await self._ports.leases.remove(agent)
+            self._health.remove(agent)
         self._registry.put(registration)
         return registration
 
+    async def heartbeat(self, agent: AgentId, beat: Heartbeat) -> Lease:
+        """Renew the agent's lease (seed: update_agent_health).
+
+        Raises:
+            AgentAlreadyRegistered: another instance has taken the name over.
+            AgentNotFound: the agent is not registered, or not any more.
+        """
+        check_heartbeat(beat)
+        for _ in range(_TRIES):
+            found = await self._ports.leases.load(agent)
+            if found is None and await self._ports.registry_store.load(agent) is None:
+                raise agent_not_found(agent)
+            before, revision = found or (None, None)
+            lease = renewed(agent, before, beat, now=self._ports.clock.now())
+            try:
+                await self._ports.leases.save(lease, revision=revision)
+            except RevisionConflict:
+                continue
+            self._health.put(lease)
+            return lease
+        raise RevisionConflict(f"the lease of {agent} changes all the time", field="agent")
+
+    async def release(self, agent: AgentId, instance: str) -> bool:
+        """Give the lease back; False if it is another's, or nobody's."""
+        for _ in range(_TRIES):
+            found = await self._ports.leases.load(agent)
+            if found is None or not instance or found[0].instance != instance:
+                return False
+            lease = given_back(found[0], now=self._ports.clock.now())
+            try:
+                await self._ports.leases.save(lease, revision=found[1])
+            except RevisionConflict:
+                continue
+            self._health.put(lease)
+            return True
+        raise RevisionConflict(f"the lease of {agent} changes all the time", field="agent")
+
     async def deregister(self, agent: AgentId) -> bool:
-        """Remove the registration and the consumer; False if there was none. Stored mail stays."""
+        """Remove registration, lease and consumer; False if there was none. Stored mail stays."""
         known = await self._ports.registry_store.remove(agent)
         self._registry.remove(agent)
+        await self._ports.leases.remove(agent)
+        self._health.remove(agent)
         await self._ports.mailboxes.remove(agent)
         return known
+
+    def _check_name(self, agent: AgentId) -> None:
+        if platform_part(agent) != self._platform:
+            raise InvalidEnvelope(
+                "an agent of another platform cannot be registered here",
+                field="agent",
+                limit=self._platform,
+                value=agent,
+            )
+        check_free(agent, field="agent")
+
+    async def _lease(
+        self, agent: AgentId, beat: Heartbeat, found: tuple[Lease, int] | None, node: str
+    ) -> None:
+        lease = leased(agent, beat, now=self._ports.clock.now(), node=node)
+        try:
+            await self._ports.leases.save(lease, revision=found[1] if found else None)
+        except RevisionConflict:
+            raise _already(agent, "another process starts it at this moment") from None
+        self._health.put(lease)
+
+    async def _refuse_if_taken(
+        self, agent: AgentId, before: Registration | None, lease: Lease | None, instance: str
+    ) -> None:
+        if lease is None or not lease.instance:
+            if before is not None:
+                await self._refuse_if_attended(agent, before)
+            return
+        if lease.instance == instance:
+            # The same start, asked again because the answer was lost.
+            return
+        pulse = await self._ports.leases.pulse(lease.instance)
+        silent = pulse is Pulse.SILENT and self._ports.clock.now() < lease.expires_at
+        if pulse is Pulse.ANSWERS or silent:
+            raise _already(agent, f"it runs on {lease.node or 'another host'}")
 
     async def _refuse_if_attended(self, agent: AgentId, before: Registration) -> None:
         """A process that has just ended may leave its last pull waiting for a moment."""

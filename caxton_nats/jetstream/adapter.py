@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.conversations import KvConversationArchive, KvConversationStore
 from caxton_nats.jetstream.dead_letters import DlqStream
+from caxton_nats.jetstream.leases import KvLeases
 from caxton_nats.jetstream.mailboxes import ConsumerOptions, JetStreamMailboxes
 from caxton_nats.jetstream.peers import NatsPeers
 from caxton_nats.jetstream.publisher import JetStreamPublisher
@@ -35,12 +36,14 @@ async def open_ports(
     publisher = JetStreamPublisher(connection, queue_size=deployment.queue_size)
     await publisher.start()
     registry_store = KvRegistryStore(connection, publisher, deployment.platform)
+    leases = KvLeases(connection, publisher, deployment.platform)
     try:
         yield Ports(
             publisher=publisher,
             mailboxes=JetStreamMailboxes(connection, deployment, options),
             dead_letters=DlqStream(connection, publisher, deployment.platform),
             registry_store=registry_store,
+            leases=leases,
             conversations=KvConversationStore(connection, publisher),
             archive=KvConversationArchive(connection, publisher),
             contents=ObjectContentStore(connection),
@@ -53,3 +56,4 @@ async def open_ports(
         )
     finally:
         await registry_store.stop()
+        await leases.stop()

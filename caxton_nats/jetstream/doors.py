@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from nats.aio.msg import Msg
@@ -19,12 +19,14 @@ from nats.errors import Error as NatsError
 
 from caxton_nats.core.errors import CaxtonError, InvalidEnvelope, TransportError
 from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.lease import Heartbeat
 from caxton_nats.jetstream import subjects
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.headers import kept_headers
 from caxton_nats.ports import Door, Outcome, Receipt, Registrar, Submission
 from caxton_nats.tasks import end
 
+T = TypeVar("T")
 QUEUE_GROUP = "caxton-router"
 BATCH = 256
 log = logging.getLogger("caxton_nats.jetstream")
@@ -36,6 +38,13 @@ class _Registering(msgspec.Struct, forbid_unknown_fields=True):
 
     capabilities: tuple[str, ...] = ()
     node: str = ""
+    instance: str = ""
+    """Of an agent that takes the lease, and sends heartbeats from now on."""
+    lease: float = 15.0
+
+
+class _Releasing(msgspec.Struct, forbid_unknown_fields=True):
+    instance: str
 
 
 class Doors:
@@ -60,6 +69,8 @@ class Doors:
             (subjects.SEND, self._requests.put),
             (subjects.REGISTER, self._in_task(self._register)),
             (subjects.DEREGISTER, self._in_task(self._deregister)),
+            (subjects.HEARTBEAT, self._in_task(self._heartbeat)),
+            (subjects.RELEASE, self._in_task(self._release)),
         ):
             self._subscriptions.append(
                 await self._connection.client.subscribe(
@@ -115,19 +126,26 @@ class Doors:
         )
 
     async def _register(self, agent: AgentId, body: bytes) -> dict[str, Any]:
-        try:
-            wanted = msgspec.json.decode(body or b"{}", type=_Registering)
-        except msgspec.MsgspecError as error:
-            raise InvalidEnvelope(
-                f"the registration cannot be read: {error}",
-                field="body",
-                hint='for example {"capabilities": ["translate"]}, or nothing',
-            ) from None
+        hint = '{"capabilities": ["translate"]}, or nothing'
+        wanted = _read(body, _Registering, hint)
+        beat = Heartbeat(instance=wanted.instance, lease=wanted.lease)
         registration = await self._registrar.register(
-            agent, capabilities=wanted.capabilities, node=wanted.node
+            agent,
+            capabilities=wanted.capabilities,
+            node=wanted.node,
+            beat=beat if wanted.instance else None,
         )
         built: dict[str, Any] = msgspec.to_builtins(registration)
         return built
+
+    async def _heartbeat(self, agent: AgentId, body: bytes) -> dict[str, Any]:
+        beat = _read(body, Heartbeat, '{"instance": "bob-1"}')
+        built: dict[str, Any] = msgspec.to_builtins(await self._registrar.heartbeat(agent, beat))
+        return built
+
+    async def _release(self, agent: AgentId, body: bytes) -> dict[str, Any]:
+        instance = _read(body, _Releasing, '{"instance": "bob-1"}').instance
+        return {"agent": agent, "released": await self._registrar.release(agent, instance)}
 
     async def _deregister(self, agent: AgentId, _: bytes) -> dict[str, Any]:
         return {"agent": agent, "deregistered": await self._registrar.deregister(agent)}
@@ -164,6 +182,15 @@ class Doors:
         task: asyncio.Task[None] = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _read(body: bytes, kind: type[T], hint: str) -> T:
+    try:
+        return msgspec.json.decode(body or b"{}", type=kind)
+    except msgspec.MsgspecError as error:
+        raise InvalidEnvelope(
+            f"the request cannot be read: {error}", field="body", hint=f"for example {hint}"
+        ) from None
 
 
 def receipt_body(receipt: Receipt) -> dict[str, Any]:

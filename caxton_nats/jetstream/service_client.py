@@ -13,6 +13,7 @@ from caxton_nats.core import codec
 from caxton_nats.core.envelope import NO_CONTENT, Claim, Envelope, content_bytes
 from caxton_nats.core.errors import CaxtonError, InvalidEnvelope, TransportError
 from caxton_nats.core.identifiers import AgentId, agent_token, platform_part
+from caxton_nats.core.lease import Heartbeat, Lease
 from caxton_nats.core.registry import Registration
 from caxton_nats.jetstream import subjects
 from caxton_nats.jetstream.connection import Connection
@@ -39,12 +40,30 @@ class ServiceClient:
         return list(await asyncio.gather(*(self._send(submission) for submission in batch)))
 
     async def register(
-        self, agent: AgentId, *, capabilities: Sequence[str] = (), node: str = ""
+        self,
+        agent: AgentId,
+        *,
+        capabilities: Sequence[str] = (),
+        node: str = "",
+        beat: Heartbeat | None = None,
     ) -> Registration:
         """Register through the service (see `ports.Registrar`)."""
-        body = {"capabilities": list(capabilities), "node": node}
+        body: dict[str, Any] = {"capabilities": list(capabilities), "node": node}
+        if beat is not None:
+            body |= {"instance": beat.instance, "lease": beat.lease}
         answer = await self._ask(subjects.REGISTER, agent, msgspec.json.encode(body))
         return msgspec.convert(answer, Registration)
+
+    async def heartbeat(self, agent: AgentId, beat: Heartbeat) -> Lease:
+        """Renew the lease through the service (see `ports.Registrar`)."""
+        answer = await self._ask(subjects.HEARTBEAT, agent, msgspec.json.encode(beat))
+        return msgspec.convert(answer, Lease)
+
+    async def release(self, agent: AgentId, instance: str) -> bool:
+        """Give the lease back through the service (see `ports.Registrar`)."""
+        body = msgspec.json.encode({"instance": instance})
+        answer = await self._ask(subjects.RELEASE, agent, body)
+        return bool(answer["released"])
 
     async def deregister(self, agent: AgentId) -> bool:
         """Deregister through the service (see `ports.Registrar`)."""

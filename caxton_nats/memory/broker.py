@@ -16,6 +16,7 @@ from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.errors import CaxtonError
 from caxton_nats.core.identifiers import AgentId, agent_token
 from caxton_nats.memory.conversations import MemoryConversationArchive, MemoryConversationStore
+from caxton_nats.memory.leases import MemoryLeases
 from caxton_nats.memory.mail import (
     STREAM,
     SUBJECT,
@@ -43,6 +44,7 @@ from caxton_nats.ports import (
     ConversationStore,
     Ids,
     Inbox,
+    Leases,
     Mailboxes,
     Ports,
     Publisher,
@@ -65,6 +67,7 @@ class MemoryBroker:
     ingress: Inbox
     dead_letters: MemoryDeadLetters
     registry_store: RegistryStore
+    leases: Leases
     conversations: ConversationStore
     archive: ConversationArchive
     contents: ContentStore
@@ -98,6 +101,7 @@ class MemoryBroker:
         self.ingress = MemoryInbox(self._ingress.queue("router"), clock)
         self.dead_letters = MemoryDeadLetters(clock)
         self.registry_store = MemoryRegistryStore()
+        self.leases = MemoryLeases()
         self.conversations = MemoryConversationStore()
         self.archive = MemoryConversationArchive(clock)
         self.contents = MemoryContentStore()
@@ -115,6 +119,7 @@ class MemoryBroker:
             mailboxes=self.mailboxes,
             dead_letters=self.dead_letters,
             registry_store=self.registry_store,
+            leases=self.leases,
             conversations=self.conversations,
             archive=self.archive,
             contents=self.contents,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from caxton_nats.ports.adapter import Ports
 from caxton_nats.ports.conversations import ConversationArchive, ConversationStore
 from caxton_nats.ports.doors import Door, Outcome, Receipt, Registrar, Submission
+from caxton_nats.ports.leases import Leases, Pulse
 from caxton_nats.ports.mail import (
     Attempts,
     Delivery,
@@ -37,6 +38,7 @@ __all__ = [
     "Door",
     "Ids",
     "Inbox",
+    "Leases",
     "Letter",
     "MailboxStatus",
     "Mailboxes",
@@ -44,6 +46,7 @@ __all__ = [
     "Peers",
     "Ports",
     "Publisher",
+    "Pulse",
     "Receipt",
     "Registrar",
     "RegistryStore",

@@ -11,6 +11,7 @@ import msgspec
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import CaxtonError
 from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.lease import Heartbeat, Lease
 from caxton_nats.core.registry import Registration
 
 
@@ -55,13 +56,36 @@ class Registrar(Protocol):
     """Where agents come to be known: in this process, or the router service over NATS."""
 
     async def register(
-        self, agent: AgentId, *, capabilities: Sequence[str] = (), node: str = ""
+        self,
+        agent: AgentId,
+        *,
+        capabilities: Sequence[str] = (),
+        node: str = "",
+        beat: Heartbeat | None = None,
     ) -> Registration:
         """Register the agent and make its mailbox readable.
 
+        Args:
+            agent: who.
+            capabilities: what it offers.
+            node: host and process, for people.
+            beat: the first heartbeat of an agent that takes the lease, and renews it from now on.
+                Without it nobody judges whether the agent runs.
+
         Raises:
-            AgentAlreadyRegistered: somebody reads the mailbox of an agent of that name now.
+            AgentAlreadyRegistered: an agent of that name runs, or somebody reads its mailbox.
         """
+
+    async def heartbeat(self, agent: AgentId, beat: Heartbeat) -> Lease:
+        """Renew the agent's lease, and say how it is.
+
+        Raises:
+            AgentAlreadyRegistered: another instance has taken the name over.
+            AgentNotFound: the agent is not registered, or not any more.
+        """
+
+    async def release(self, agent: AgentId, instance: str) -> bool:
+        """Give the lease back: the agent is away, its name is free. False if it was another's."""
 
     async def deregister(self, agent: AgentId) -> bool:
         """Remove the registration; False if there was none. Stored mail stays."""

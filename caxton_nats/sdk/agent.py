@@ -14,6 +14,7 @@ message, raising has it delivered again, by the retry policy, until it becomes a
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -40,8 +41,10 @@ from caxton_nats.engine.platform import Platform
 from caxton_nats.ports import Receipt, Submission
 from caxton_nats.sdk.context import Context
 from caxton_nats.sdk.dialogue import Dialogue, Handle
+from caxton_nats.sdk.tenure import Tenure
 from caxton_nats.telemetry import current_trace
 
+log = logging.getLogger("caxton_nats")
 H = TypeVar("H", bound=Handle)
 
 
@@ -59,6 +62,8 @@ class Agent:
         self._dialogue = Dialogue(lambda envelope, attempt: Context(self, envelope, attempt))
         self._platform: Platform | None = None
         self._mailbox: Mailbox | None = None
+        self._tenure: Tenure | None = None
+        self._ending: asyncio.Task[None] | None = None
 
     # Handlers
 
@@ -94,10 +99,11 @@ class Agent:
         agent = platform.agent_id(self.name)
         if self._mailbox is not None:
             raise AgentAlreadyRegistered(f"{agent} is started already", field="agent", value=agent)
-        registration = await platform.registrar.register(
-            agent, capabilities=self.capabilities, node=f"{socket.gethostname()}/{os.getpid()}"
+        tenure = Tenure(platform, agent, lost=self._stop_because)
+        registration = await tenure.begin(
+            capabilities=self.capabilities, node=f"{socket.gethostname()}/{os.getpid()}"
         )
-        self._platform = platform
+        self._tenure, self._platform = tenure, platform
         self._mailbox = platform.mailbox(agent, self._dialogue)
         self._mailbox.start()
         try:
@@ -115,12 +121,29 @@ class Agent:
         self._dialogue.abandon(
             NotConnected(f"the agent {self.name} was stopped before the answer came")
         )
+        if self._tenure is not None:
+            # Last of all: whoever comes now finds the name free, and nobody else at the mailbox.
+            tenure, self._tenure = self._tenure, None
+            await tenure.end()
 
     async def leave(self) -> None:
         """Stop, and remove the registration: nobody can send to the agent any more."""
         platform, agent = self._on_platform(), self.id
         await self.stop()
         await platform.registrar.deregister(agent)
+
+    async def report_health(self, *, healthy: bool, reason: str = "") -> None:
+        """Tell all routers how the agent is: while it is not healthy, nobody finds it.
+
+        Mail that is sent to it by name comes as before.
+
+        Args:
+            healthy: whether others may be sent to it by its capabilities.
+            reason: why not, up to 200 characters.
+        """
+        if self._tenure is None:
+            raise NotConnected(f"the agent {self.name} is stopped", hint="start it again")
+        await self._tenure.report(healthy=healthy, reason=reason)
 
     # Sending
 
@@ -224,15 +247,22 @@ class Agent:
             ) from None
 
     def find(self, capability: str) -> list[AgentId]:
-        """Return the agents that offer a capability, by name; this agent is left out.
+        """Return the agents that offer a capability, by name.
+
+        This agent is left out, and so are those who are away, silent, or say that they are ill.
 
         Args:
             capability: ``shout`` for any version of it, ``shout:v2.0`` for one, or
                 ``shout:v2.0,v1.5`` for the first of these that anybody offers.
         """
-        registry = self._on_platform().registry
+        platform = self._on_platform()
+        now = platform.ports.clock.now()
         for offer in wanted(capability).offers:
-            found = [agent for agent in registry.offering(offer) if agent != self.id]
+            found = [
+                agent
+                for agent in platform.registry.offering(offer)
+                if agent != self.id and platform.health.is_available(agent, now)
+            ]
             if found:
                 return found
         return []
@@ -240,6 +270,10 @@ class Agent:
     def deadline(self, seconds: float) -> datetime:
         """Return the moment ``seconds`` from now, for ``reply_by``."""
         return self._on_platform().ports.clock.now() + timedelta(seconds=seconds)
+
+    def _stop_because(self, error: CaxtonError) -> None:
+        log.error("%s stops: %s", self.name, error)
+        self._ending = asyncio.create_task(self.stop(), name=f"stop {self.name}")
 
     def _on_platform(self) -> Platform:
         if self._platform is None:

@@ -37,6 +37,21 @@ async def test_a_capability_narrows_the_list(caxton: Caxton, here: Here) -> None
     assert "no agents" in (await caxton("agents", "--capability", "sing")).out
 
 
+async def test_the_health_of_an_agent_is_shown(caxton: Caxton, here: Here) -> None:
+    """Who has no lease is well; who says that it is ill, or has stopped, is shown with that."""
+    await caxton("agents", "register", "bob")
+    carol = Agent("carol")
+    async with started(here.platform, carol):
+        await carol.report_health(healthy=False, reason="no disk")
+        (bob, ill) = (await caxton("agents", "--json")).json["agents"]
+        assert (bob["available"], bob["trouble"], bob["last_heartbeat"]) == (True, "", None)
+        assert (ill["available"], ill["trouble"]) == (False, "no disk")
+        assert "no disk" in (await caxton("agents")).out
+        shown = await caxton("agents", "show", "carol")
+        assert f"last heartbeat    {ill['last_heartbeat']}" in shown.out
+    assert "stopped" in (await caxton("agents", "show", "carol")).out
+
+
 async def test_a_long_list_is_paged(caxton: Caxton, here: Here) -> None:
     """A page ends with the name to go on after, in the table and as "next"; the last one does not."""
     for name in ("ann", "bob", "cyd"):

@@ -59,6 +59,7 @@ class Adapter:
         self.mailboxes = ports.mailboxes
         self.dead_letters = ports.dead_letters
         self.registry_store = ports.registry_store
+        self.leases = ports.leases
         self.conversations = ports.conversations
         self.archive = ports.archive
         self.contents = ports.contents

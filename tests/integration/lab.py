@@ -51,6 +51,14 @@ class Program:
         line = await asyncio.wait_for(self._process.stdout.readline(), 30)
         assert line == b"ready\n", f"the process ended early ({await self.wait()})"
 
+    def freeze(self) -> None:
+        """Stop it where it is, connected as it is (SIGSTOP)."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on (SIGCONT)."""
+        self._process.send_signal(signal.SIGCONT)
+
     async def kill(self) -> None:
         """End it with SIGKILL, as a crash would."""
         await self.stop(signal.SIGKILL)

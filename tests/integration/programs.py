@@ -29,7 +29,7 @@ from tests.plugins.conservation import Journal
 
 
 def main() -> None:
-    """Run ``router``, ``crashing-router WHEN``, or ``agent NAME BEHAVIOUR``: record, stuck, dies."""
+    """Run ``router``, ``crashing-router WHEN``, or ``agent NAME record|stuck|dies CAPABILITY…``."""
     what, *rest = sys.argv[1:]
     programs: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
         "router": _router,
@@ -75,8 +75,8 @@ async def _crashing(after: str) -> None:
         await _router()
 
 
-async def _agent(name: str, behaviour: str) -> None:
-    agent = Agent(name)
+async def _agent(name: str, behaviour: str, *capabilities: str) -> None:
+    agent = Agent(name, capabilities=capabilities)
     notes = os.open(os.environ["CAXTON_TEST_NOTES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     @agent.on("*")

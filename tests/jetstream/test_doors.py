@@ -11,10 +11,12 @@ import pytest
 
 from caxton_nats.core.errors import AgentNotFound, CaxtonError
 from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.lease import Heartbeat, Lease, leased
 from caxton_nats.core.registry import Registration
 from caxton_nats.jetstream.connection import Connection, connect
 from caxton_nats.jetstream.doors import BATCH, Doors
 from caxton_nats.ports import Outcome, Receipt, Submission
+from tests.core.sample import NOON
 from tests.plugins.eventually import eventually
 
 BOB = AgentId("bob@here")
@@ -35,9 +37,20 @@ class Behind:
         return [self._result(submission) for submission in batch]
 
     async def register(
-        self, agent: AgentId, *, capabilities: Sequence[str] = (), node: str = ""
+        self,
+        agent: AgentId,
+        *,
+        capabilities: Sequence[str] = (),
+        node: str = "",
+        beat: Heartbeat | None = None,
     ) -> Registration:
-        raise self.error or AssertionError(agent, capabilities, node)
+        raise self.error or AssertionError(agent, capabilities, node, beat)
+
+    async def heartbeat(self, agent: AgentId, beat: Heartbeat) -> Lease:
+        return leased(agent, beat, now=NOON)
+
+    async def release(self, agent: AgentId, instance: str) -> bool:
+        return (agent, instance) == (BOB, "bob-1")
 
     async def deregister(self, agent: AgentId) -> bool:
         await self.passes.wait()
@@ -152,3 +165,23 @@ async def test_closing_without_a_connection(embedded_url: str, behind: Behind) -
     await doors.close()
     assert doors._worker is not None
     assert doors._worker.done()
+
+
+async def test_heartbeats_and_releases(connection: Connection, doors: Doors) -> None:
+    """Both are answered with what has become of the lease."""
+    beat = {"instance": "bob-1", "lease": 2, "healthy": False, "reason": "no disk"}
+    renewed = await ask(connection, "heartbeat.bob", msgspec.json.encode(beat))
+    lease = leased(BOB, Heartbeat(**beat), now=NOON)  # type: ignore[arg-type]
+    assert msgspec.convert(renewed, Lease) == lease
+    for name, released in (("bob", True), ("alice", False)):
+        answer = await ask(connection, f"release.{name}", b'{"instance": "bob-1"}')
+        assert answer == {"agent": f"{name}@here", "released": released}
+
+
+@pytest.mark.parametrize("door", ["register", "heartbeat", "release"])
+async def test_a_body_that_cannot_be_read(connection: Connection, doors: Doors, door: str) -> None:
+    """Neither JSON of another form nor no JSON is taken; the hint shows an example."""
+    for body in (b'{"instance": 7}', b"instance", b'{"instances": "x"}'):
+        error = (await ask(connection, f"{door}.bob", body))["error"]
+        assert (error["code"], error["field"]) == ("InvalidEnvelope", "body")
+        assert "for example {" in error["hint"]

@@ -1,0 +1,96 @@
+"""One run of an agent: it takes the lease of its name, renews it, and gives it back.
+
+A lease that cannot be renewed is lost: another instance has the name now, or nobody may have it
+any more. Then the agent has to stop, for two readers of one mailbox would share its mail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from caxton_nats.core.errors import AgentNotFound, CaxtonError, RegistryError
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.lease import Heartbeat
+from caxton_nats.core.registry import Registration
+from caxton_nats.engine.platform import Platform
+from caxton_nats.tasks import end, forever
+
+_LAST_WORD = 2.0
+"""Seconds for giving a lease back; without an answer it ends by itself."""
+log = logging.getLogger("caxton_nats")
+
+
+class Tenure:
+    """An agent's hold on its name, from `begin` to `end`."""
+
+    def __init__(
+        self, platform: Platform, agent: AgentId, *, lost: Callable[[CaxtonError], None]
+    ) -> None:
+        """Call ``lost`` once if the name is another's, or nobody's, before `end`."""
+        self._platform = platform
+        self._agent = agent
+        self._lost = lost
+        self._beat = Heartbeat(
+            instance=platform.ports.ids.new_id(), lease=platform.mailbox_options.lease
+        )
+        self._next = platform.ports.clock.now()
+        self._renewing: list[asyncio.Task[None]] = []
+
+    async def begin(self, *, capabilities: Sequence[str], node: str) -> Registration:
+        """Register the agent with its lease, and renew that from now on.
+
+        Raises:
+            AgentAlreadyRegistered: another instance runs.
+        """
+        leases = self._platform.ports.leases
+        await leases.answer_for(self._beat.instance)
+        try:
+            registration = await self._platform.registrar.register(
+                self._agent, capabilities=capabilities, node=node, beat=self._beat
+            )
+        except BaseException:
+            await leases.fall_silent(self._beat.instance)
+            raise
+        self._wait_for_next()
+        renewing = forever(
+            self._renew,
+            what=f"renewing the lease of {self._agent}",
+            expected=CaxtonError,
+            sleep=self._platform.ports.clock.sleep,
+        )
+        self._renewing = [asyncio.create_task(renewing, name=f"renew {self._agent}")]
+        return registration
+
+    async def report(self, *, healthy: bool, reason: str) -> None:
+        """Tell how the agent is, now and with every heartbeat from now on."""
+        beat = Heartbeat(
+            instance=self._beat.instance, lease=self._beat.lease, healthy=healthy, reason=reason
+        )
+        await self._platform.registrar.heartbeat(self._agent, beat)
+        self._beat = beat
+
+    async def end(self) -> None:
+        """Give the lease back, as far as that is possible."""
+        await end(self._renewing)
+        try:
+            async with asyncio.timeout(_LAST_WORD):
+                await self._platform.registrar.release(self._agent, self._beat.instance)
+        except (CaxtonError, TimeoutError) as error:
+            log.warning("the lease of %s ends by itself: %s", self._agent, error)
+        await self._platform.ports.leases.fall_silent(self._beat.instance)
+
+    async def _renew(self) -> None:
+        await self._platform.ports.clock.sleep(self._next - self._platform.ports.clock.now())
+        try:
+            await self._platform.registrar.heartbeat(self._agent, self._beat)
+        except (RegistryError, AgentNotFound) as error:
+            self._lost(error)
+            await asyncio.Event().wait()
+        self._wait_for_next()
+
+    def _wait_for_next(self) -> None:
+        third = timedelta(seconds=self._beat.lease / 3)
+        self._next = self._platform.ports.clock.now() + third

@@ -1,0 +1,218 @@
+"""An agent's hold on its name, from its start to its end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from caxton_nats.config import Settings
+from caxton_nats.core.errors import (
+    AgentAlreadyRegistered,
+    AgentNotFound,
+    InvalidEnvelope,
+    NotConnected,
+)
+from caxton_nats.engine.platform import Platform
+from caxton_nats.memory import MemoryBroker
+from caxton_nats.sdk.agent import Agent
+from caxton_nats.sdk.context import Context
+from caxton_nats.testing import memory_platform
+from tests.engine.bench import Failing
+from tests.plugins.clock import ManualClock
+from tests.plugins.eventually import eventually
+from tests.sdk.stage import QUICK, Stage
+
+LEASE = 9.0
+
+
+class Town:
+    """Processes that share a broker whose time the test moves."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self.clock = ManualClock()
+        self.broker = MemoryBroker(self.clock, shards=2)
+
+    async def process(self, **chosen: Any) -> Platform:
+        settings = Settings(**{**QUICK, "lease": LEASE, **chosen})
+        return await self._stack.enter_async_context(
+            memory_platform(settings, broker=self.broker, observer=lambda _: None)
+        )
+
+    async def start(self, platform: Platform, name: str, *capabilities: str) -> Agent:
+        agent = Agent(name, capabilities=capabilities)
+        await agent.start(platform)
+        self._stack.push_async_callback(agent.stop)
+        return agent
+
+    async def instance(self, agent: Agent) -> str:
+        found = await self.broker.leases.load(agent.id)
+        assert found is not None
+        return found[0].instance
+
+
+@pytest.fixture
+async def town() -> AsyncIterator[Town]:
+    async with AsyncExitStack() as stack:
+        yield Town(stack)
+
+
+async def test_the_lease_of_a_running_agent_is_renewed(town: Town) -> None:
+    """Every third of it, for as long as the agent runs; everybody sees it."""
+    here, there = await town.process(), await town.process()
+    bob = await town.start(here, "bob", "shout")
+    alice = await town.start(there, "alice")
+    for _ in range(20):
+        await town.clock.advance(LEASE / 2)
+        assert alice.find("shout") == [bob.id]
+    lease = there.health.find(bob.id)
+    assert lease is not None
+    assert lease.expires_at - lease.last_heartbeat == timedelta(seconds=LEASE)
+    assert town.clock.now() - lease.last_heartbeat <= timedelta(seconds=LEASE / 3)
+
+
+async def test_the_length_of_a_lease_is_a_setting(town: Town) -> None:
+    """It is what the agent's own process chose."""
+    bob = await town.start(await town.process(lease=33), "bob")
+    found = await town.broker.leases.load(bob.id)
+    assert found is not None
+    assert found[0].expires_at - found[0].last_heartbeat == timedelta(seconds=33)
+
+
+async def test_who_has_stopped_is_not_found(town: Town) -> None:
+    """It is away, at once and everywhere; its name is free, and it still gets its mail."""
+    here, there = await town.process(), await town.process()
+    bob = await town.start(here, "bob", "shout")
+    alice = await town.start(there, "alice")
+    await bob.stop()
+    assert alice.find("shout") == []
+    assert there.health.trouble(bob.id, town.clock.now()) == "stopped"
+    await alice.send("inform", "bob")
+    await town.start(there, "bob", "shout")
+    assert alice.find("shout") == [bob.id]
+
+
+async def test_who_is_ill_is_not_found(town: Town) -> None:
+    """Until the agent says that it is well again; heartbeats meanwhile do not say so."""
+    platform = await town.process()
+    bob = await town.start(platform, "bob", "shout")
+    alice = await town.start(platform, "alice")
+    await bob.report_health(healthy=False, reason="no disk")
+    await town.clock.advance(5 * LEASE)
+    assert alice.find("shout") == []
+    assert platform.health.trouble(bob.id, town.clock.now()) == "no disk"
+    await alice.send("inform", "bob")
+    await bob.report_health(healthy=True)
+    assert alice.find("shout") == [bob.id]
+
+
+async def test_a_report_that_is_refused_changes_nothing(town: Town) -> None:
+    """Neither now nor with the next heartbeat."""
+    platform = await town.process()
+    bob = await town.start(platform, "bob", "shout")
+    with pytest.raises(InvalidEnvelope, match="reason"):
+        await bob.report_health(healthy=False, reason="x" * 201)
+    await town.clock.advance(LEASE)
+    assert platform.health.is_available(bob.id, town.clock.now())
+    await bob.stop()
+    with pytest.raises(NotConnected, match="stopped"):
+        await bob.report_health(healthy=True)
+
+
+async def test_a_second_agent_of_the_name_in_one_process(town: Town) -> None:
+    """It is refused like one of another process, and the first one goes on."""
+    platform = await town.process()
+    bob = await town.start(platform, "bob")
+    before = await town.instance(bob)
+    with pytest.raises(AgentAlreadyRegistered):
+        await Agent("bob").start(platform)
+    assert await town.instance(bob) == before
+    await town.clock.advance(3 * LEASE)
+    assert platform.health.is_available(bob.id, town.clock.now())
+
+
+async def test_an_agent_with_full_hands_is_still_there(stage: Stage) -> None:
+    """That nobody waits at a mailbox does not say that nobody runs."""
+    bob = Agent("bob")
+    alice = await stage.agent()
+
+    @bob.on("inform")
+    async def never_done(ctx: Context) -> None:
+        await stage.platform.ports.clock.sleep(timedelta(hours=1))
+
+    await stage.start(bob)
+    await alice.send_many([alice.message("inform", "bob") for _ in range(100)])
+
+    async def nobody_waits() -> bool:
+        return not (await stage.platform.ports.mailboxes.status(bob.id)).attended
+
+    await eventually(nobody_waits)
+    with pytest.raises(AgentAlreadyRegistered, match="it runs on"):
+        await Agent("bob").start(stage.platform)
+
+
+async def test_who_has_lost_its_name_stops(town: Town) -> None:
+    """An instance that was taken for gone finds another one in its place, and leaves the mail."""
+    bob = await town.start(await town.process(), "bob")
+    await town.broker.leases.fall_silent(await town.instance(bob))
+    second = await town.start(await town.process(), "bob")
+    await town.clock.advance(LEASE)
+    with pytest.raises(NotConnected, match="stopped"):
+        await bob.request("alice")
+    lease = await town.broker.leases.load(second.id)
+    assert lease is not None
+    assert lease[0].expires_at > town.clock.now()
+
+
+async def test_who_was_deregistered_stops(town: Town) -> None:
+    """Nobody can send to it any more, and the mail that is left is for who registers next."""
+    platform = await town.process()
+    bob = await town.start(platform, "bob")
+    await platform.registrar.deregister(bob.id)
+    await town.clock.advance(LEASE)
+    with pytest.raises(NotConnected, match="stopped"):
+        await bob.request("alice")
+    assert await town.broker.leases.load(bob.id) is None
+
+
+async def test_heartbeats_go_on_when_one_fails(town: Town) -> None:
+    """A server that is away for a moment costs nobody the name; the next try comes soon."""
+    platform = await town.process()
+    away = NotConnected("the server is away")
+    leases = Failing(town.broker.leases, load=[None, away, away])
+    object.__setattr__(platform, "ports", msgspec.structs.replace(platform.ports, leases=leases))
+    platform.registrar._ports = platform.ports  # type: ignore[attr-defined]
+    bob = await town.start(platform, "bob")
+    await town.clock.advance(LEASE / 3 + 0.5)
+    lease = platform.health.find(bob.id)
+    assert lease is not None
+    assert town.clock.now() - lease.last_heartbeat < timedelta(seconds=0.5)
+
+
+async def test_a_start_that_fails_leaves_no_sign_of_life(town: Town) -> None:
+    """The name of an agent that could not be registered is nobody's."""
+    platform = await town.process()
+    bob = Agent("bob", capabilities=[""])
+    with pytest.raises(InvalidEnvelope):
+        await bob.start(platform)
+    assert not town.broker.leases._answering  # type: ignore[attr-defined]
+    with pytest.raises(AgentNotFound):
+        await (await town.start(platform, "alice")).send("inform", "bob")
+
+
+async def test_a_stop_that_cannot_give_the_lease_back(
+    town: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The agent stops all the same; its name is free, for it gives no sign of life."""
+    platform = await town.process()
+    bob = await town.start(platform, "bob")
+    leases = Failing(town.broker.leases, load=[NotConnected("the server is away")])
+    platform.registrar._ports = msgspec.structs.replace(platform.ports, leases=leases)  # type: ignore[attr-defined]
+    await bob.stop()
+    assert "the lease of bob@here ends by itself" in caplog.text
+    await town.start(await town.process(), "bob")
