@@ -103,6 +103,31 @@ def archive_conversation(
     return work(archived())
 
 
+@conversations.command("stats", epilog="Example: caxton conversations stats --json")
+def conversation_stats(*, nats_url: NatsUrl = None, as_json: AsJson = False) -> int:
+    """Count conversations: how many, how long they last, and how many talk in them."""
+
+    async def counted() -> int:
+        async with connected(nats_url) as platform:
+            found = await platform.conversations.statistics()
+        pairs = {
+            "active": found.total_active,
+            "ever created": found.total_created,
+            "mean duration": f"{found.average_duration_ms / 1000:.1f} s",
+            "mean messages": f"{found.average_message_count:.1f}",
+        }
+        rows = sorted(found.participants_distribution.items())
+        show(
+            msgspec.to_builtins(found, str_keys=True),
+            facts(pairs),
+            *(("", table("participants", "conversations", rows=rows)) if rows else ()),
+            as_json=as_json,
+        )
+        return Exit.OK
+
+    return work(counted())
+
+
 def _facts(record: Conversation) -> Table:
     return facts(
         {

@@ -91,9 +91,14 @@ class Admission:
     async def _write(
         self, conversation_id: ConversationId, candidates: Sequence[Candidate]
     ) -> list[CaxtonError | None]:
+        latest = False
         for attempt in range(TRIES):
-            before, revision = await self._load(conversation_id)
+            before, revision = await self._load(conversation_id, latest=latest)
             record, refusals = self._advance(before, candidates)
+            if not latest and any(refusals):
+                # In a cluster the record may be a moment old, without what an answer refers to.
+                latest = True
+                continue
             if record is None or record is before:
                 return refusals
             if before is None:
@@ -111,10 +116,10 @@ class Admission:
         )
 
     async def _load(
-        self, conversation_id: ConversationId
+        self, conversation_id: ConversationId, *, latest: bool
     ) -> tuple[Conversation | None, int | None]:
         """Return the record and its revision; of an archived conversation, the record alone."""
-        found = await self._ports.conversations.load(conversation_id)
+        found = await self._ports.conversations.load(conversation_id, latest=latest)
         if found is not None:
             return found
         return await self._ports.archive.load(conversation_id), None

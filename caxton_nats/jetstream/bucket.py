@@ -94,13 +94,18 @@ class Bucket(Generic[T]):
         self._encoder = msgspec.json.Encoder()
         self._watching: set[asyncio.Task[None]] = set()
 
-    async def load(self, key: str) -> tuple[T, int] | None:
+    async def load(self, key: str, *, latest: bool = False) -> tuple[T, int] | None:
         """Return the record and its revision; None if there is none.
+
+        Args:
+            key: its key.
+            latest: ask the stream's leader; a follower may lag behind by a moment.
 
         Raises:
             ConfigurationError: somebody put something else there.
         """
-        record = await direct.last(self._connection, self._stream, self._subject(key))
+        read = direct.last_of_leader if latest else direct.last
+        record = await read(self._connection, self._stream, self._subject(key))
         if record is None or record.deleted:
             return None
         try:

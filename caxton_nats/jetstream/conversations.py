@@ -19,9 +19,11 @@ class KvConversationStore:
     def __init__(self, connection: Connection, publisher: JetStreamPublisher) -> None:
         self._bucket = Bucket(connection, publisher, subjects.CONVERSATIONS_BUCKET, Conversation)
 
-    async def load(self, conversation_id: ConversationId) -> tuple[Conversation, int] | None:
+    async def load(
+        self, conversation_id: ConversationId, *, latest: bool = False
+    ) -> tuple[Conversation, int] | None:
         """Return the record and its revision."""
-        return await self._bucket.load(token(conversation_id))
+        return await self._bucket.load(token(conversation_id), latest=latest)
 
     async def save(self, record: Conversation, *, revision: int | None) -> int:
         """Write the record if the stored revision is still this."""
@@ -67,7 +69,8 @@ class KvConversationArchive:
 
     async def load(self, conversation_id: ConversationId) -> Conversation | None:
         """Return the record, if it is still kept."""
-        found = await self._bucket.load(token(conversation_id))
+        # A first message must not get past it.
+        found = await self._bucket.load(token(conversation_id), latest=True)
         return found[0] if found else None
 
     async def list(self, *, limit: int = 100, agent: AgentId | None = None) -> list[Conversation]:

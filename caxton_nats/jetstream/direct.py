@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from base64 import b64decode
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,6 +21,7 @@ from caxton_nats.jetstream.headers import (
     SEQUENCE,
     STATUS,
     SUBJECT,
+    stored_headers,
 )
 from caxton_nats.tasks import heeding_cancellation
 
@@ -51,6 +53,25 @@ async def last(connection: Connection, stream: str, subject: str) -> Record | No
     except (NatsError, TimeoutError) as error:
         raise translate(error, what) from None
     return _record(message)
+
+
+async def last_of_leader(connection: Connection, stream: str, subject: str) -> Record | None:
+    """Return the same from the stream's leader, which knows of every write that was confirmed."""
+    try:
+        answer = await connection.api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+    except StreamMissing as error:
+        if "no message found" in error.reason:
+            return None
+        raise
+    message = answer["message"]
+    headers = stored_headers(message.get("hdrs"))
+    return Record(
+        subject=message["subject"],
+        sequence=message["seq"],
+        body=b64decode(message.get("data") or ""),
+        deleted=_is_marker(headers),
+        message_id=headers.get(MSG_ID, ""),
+    )
 
 
 async def first(connection: Connection, stream: str, subject: str) -> Record | None:
@@ -158,9 +179,13 @@ def _record(message: Msg) -> Record | None:
         subject=str(headers[SUBJECT]),
         sequence=int(headers[SEQUENCE]),
         body=bytes(message.data),
-        deleted=KV_OPERATION in headers or "Nats-Marker-Reason" in headers,
+        deleted=_is_marker(headers),
         message_id=str(headers.get(MSG_ID, "")),
     )
+
+
+def _is_marker(headers: Mapping[str, str]) -> bool:
+    return KV_OPERATION in headers or "Nats-Marker-Reason" in headers
 
 
 def _failure(status: str, description: str) -> CaxtonError:

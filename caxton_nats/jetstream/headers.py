@@ -6,6 +6,7 @@ time to live), and a client may not give orders about another agent's mailbox.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Mapping
 
 MSG_ID = "Nats-Msg-Id"
@@ -20,6 +21,15 @@ SUBJECT = "Nats-Subject"
 TIME_STAMP = "Nats-Time-Stamp"
 SCHEDULE = "Nats-Schedule"
 SCHEDULE_TARGET = "Nats-Schedule-Target"
+
+
+def stored_headers(encoded: str | None) -> dict[str, str]:
+    """Return the headers of a stored message as the JetStream API gives them (base64)."""
+    if not encoded:
+        return {}
+    lines = b64decode(encoded).decode("utf-8", "replace").split("\r\n")[1:]
+    found = dict(line.split(":", 1) for line in lines if ":" in line)
+    return {name: value.strip() for name, value in found.items()}
 
 
 def kept_headers(headers: Mapping[str, str] | None) -> dict[str, str]:

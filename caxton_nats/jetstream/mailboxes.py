@@ -17,7 +17,7 @@ from caxton_nats.core.registry import Address
 from caxton_nats.jetstream import subjects, topology
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import translate
-from caxton_nats.jetstream.headers import kept_headers
+from caxton_nats.jetstream.headers import kept_headers, stored_headers
 from caxton_nats.jetstream.inbox import PullInbox
 from caxton_nats.jetstream.times import moment
 from caxton_nats.ports import Delivery, MailboxStatus
@@ -212,15 +212,11 @@ def _status(pending: int, info: dict[str, Any]) -> MailboxStatus:
 
 
 def _stored(origin: Origin, message: dict[str, Any]) -> Delivery:
-    headers: dict[str, str] = {}
-    if message.get("hdrs"):
-        lines = b64decode(message["hdrs"]).decode("utf-8", "replace").split("\r\n")[1:]
-        headers = dict(line.split(":", 1) for line in lines if ":" in line)
     return Delivery(
         origin=origin,
         subject=message["subject"],
         body=b64decode(message.get("data") or ""),
-        headers=kept_headers({name: value.strip() for name, value in headers.items()}),
+        headers=kept_headers(stored_headers(message.get("hdrs"))),
         attempt=1,
         stored_at=moment(message["time"]),
     )

@@ -19,8 +19,11 @@ class MemoryConversationStore:
     def __init__(self) -> None:
         self._bucket: Bucket[ConversationId, Conversation] = Bucket("conversation")
 
-    async def load(self, conversation_id: ConversationId) -> tuple[Conversation, int] | None:
-        """Return the record and its revision."""
+    async def load(
+        self, conversation_id: ConversationId, *, latest: bool = False
+    ) -> tuple[Conversation, int] | None:
+        """Return the record and its revision; here it is always the latest."""
+        del latest
         await turn()
         return self._bucket.records.get(conversation_id)
 

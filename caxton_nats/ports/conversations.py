@@ -12,8 +12,16 @@ from caxton_nats.core.identifiers import AgentId, ConversationId
 class ConversationStore(Protocol):
     """Conversation records, changed by compare-and-set."""
 
-    async def load(self, conversation_id: ConversationId) -> tuple[Conversation, int] | None:
-        """Return the record and its revision."""
+    async def load(
+        self, conversation_id: ConversationId, *, latest: bool = False
+    ) -> tuple[Conversation, int] | None:
+        """Return the record and its revision.
+
+        Args:
+            conversation_id: whose.
+            latest: it must be what was written last; otherwise, in a cluster, it may be a moment
+                old. A write by its revision is safe all the same, a decision without one is not.
+        """
 
     async def save(self, record: Conversation, *, revision: int | None) -> int:
         """Write the record if the stored revision is still this (None: there is none yet).

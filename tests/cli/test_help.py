@@ -14,7 +14,8 @@ from tests.cli.conftest import ROOT, Caxton
 PAGES = [
     *("up", "router", "send", "request", "stats"),
     *("agents list", "agents show", "agents register", "agents deregister"),
-    *("conversations list", "conversations show", "conversations archive"),
+    *("conversations list", "conversations show"),
+    *("conversations archive", "conversations stats"),
     *("dlq list", "dlq show", "dlq redrive", "dlq discard", "dlq stats"),
     *("topology apply", "topology diff", "topology check"),
     "config show",

@@ -40,6 +40,17 @@ async def test_save_and_load(adapter: Adapter) -> None:
     assert await adapter.conversations.load(ORDER) == (record(), revision)
 
 
+@pytest.mark.parametrize("latest", [True, False])
+async def test_load_the_latest(adapter: Adapter, *, latest: bool) -> None:
+    """Whoever must not be a moment behind may say so, and gets the same record and revision."""
+    assert await adapter.conversations.load(ORDER, latest=latest) is None
+    first = await adapter.conversations.save(record(), revision=None)
+    revision = await adapter.conversations.save(record(count=2), revision=first)
+    assert await adapter.conversations.load(ORDER, latest=latest) == (record(count=2), revision)
+    await adapter.conversations.remove(ORDER, revision=revision)
+    assert await adapter.conversations.load(ORDER, latest=latest) is None
+
+
 async def test_load_nothing(adapter: Adapter) -> None:
     """A conversation that nobody began has no record."""
     assert await adapter.conversations.load(ORDER) is None

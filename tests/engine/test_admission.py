@@ -53,8 +53,10 @@ class Held:
         self.passes = asyncio.Event()
         self.writes = 0
 
-    async def load(self, conversation_id: ConversationId) -> tuple[Conversation, int] | None:
-        return await self._real.load(conversation_id)
+    async def load(
+        self, conversation_id: ConversationId, *, latest: bool = False
+    ) -> tuple[Conversation, int] | None:
+        return await self._real.load(conversation_id, latest=latest)
 
     async def save(self, conversation: Conversation, *, revision: int | None) -> int:
         self.writes += 1
@@ -176,6 +178,24 @@ async def test_failure_reaches_everybody_who_waits(
     assert [type(refusal) for refusal in refusals] == [told, told]
     assert await one.admit([asking("m-3")]) == [None]
     assert (await record(bench)).message_count == 1
+
+
+async def test_record_that_is_a_moment_old(bench: Bench) -> None:
+    """In a cluster a read may miss the last write: nobody is refused for what it does not show."""
+
+    class Lagging(Failing):
+        async def load(
+            self, conversation_id: ConversationId, *, latest: bool = False
+        ) -> tuple[Conversation, int] | None:
+            return await self._real.load(conversation_id) if latest else old
+
+    await admission(bench).admit([asking("m-1")])
+    old = await bench.broker.conversations.load(C)
+    await admission(bench).admit([asking("m-2")])
+    answer = Candidate(sample(message_id="m-3", conversation_id=C, in_reply_to="m-2"), (BOB,))
+    lagging = admission(bench, Lagging(bench.broker.conversations))
+    assert await lagging.admit([answer]) == [None]
+    assert (await record(bench)).message_count == 3
 
 
 async def test_giving_up_after_too_many_conflicts(bench: Bench) -> None:

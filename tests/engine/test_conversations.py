@@ -264,3 +264,19 @@ async def test_due_timer_of_nothing(bench: Bench) -> None:
     """A timer is a hint: where there is no conversation, nothing happens."""
     await platform(bench).when_due[KIND](Timer(KIND, "nothing"))
     assert await bench.broker.archive.added() == 0
+
+
+async def test_statistics(bench: Bench) -> None:
+    """Five conversations of two, three messages in one of them; an ended one was created, too."""
+    made = await bench.known(platform(bench))
+    for number in range(6):
+        await say(made, "m", conversation_id=ConversationId(f"c-{number}"))
+    await bench.clock.advance(10)
+    for message_id in ("n-1", "n-2"):
+        await say(made, message_id, conversation_id=ConversationId("c-0"))
+    await made.conversations.archive(ConversationId("c-5"))
+    found = await made.conversations.statistics()
+    assert (found.total_active, found.total_created) == (5, 6)
+    assert found.average_message_count == 7 / 5
+    assert found.average_duration_ms == 10_000 / 5
+    assert found.participants_distribution == {2: 5}

@@ -9,7 +9,7 @@ from nats.aio.msg import Msg
 
 from caxton_nats.app import topology_options
 from caxton_nats.config import Settings
-from caxton_nats.core.errors import ConfigurationError, RevisionConflict
+from caxton_nats.core.errors import ConfigurationError, RevisionConflict, StreamMissing
 from caxton_nats.jetstream import topology
 from caxton_nats.jetstream.bucket import Bucket
 from caxton_nats.jetstream.connection import Connection, connect
@@ -73,3 +73,23 @@ async def test_record_that_somebody_else_put_there(connection: Connection) -> No
     assert await bucket.newest(10) == [1]
     assert await bucket.remove("bad")
     assert await bucket.load("bad") is None
+
+
+@pytest.mark.parametrize("latest", [True, False])
+async def test_bucket_that_is_not_there(connection: Connection, *, latest: bool) -> None:
+    """A missing bucket is not taken for an empty one, whoever of the servers is asked."""
+    publisher = JetStreamPublisher(connection, queue_size=1)
+    await publisher.start()
+    with pytest.raises(StreamMissing):
+        await Bucket(connection, publisher, "nowhere", int).load("k", latest=latest)
+
+
+@pytest.mark.parametrize("latest", [True, False])
+async def test_removed_record(connection: Connection, *, latest: bool) -> None:
+    """The marker of its deletion is no record."""
+    publisher = JetStreamPublisher(connection, queue_size=1)
+    await publisher.start()
+    bucket = Bucket(connection, publisher, "caxton-attempts", int)
+    await bucket.save("k", 1, revision=None)
+    await bucket.remove("k")
+    assert await bucket.load("k", latest=latest) is None
