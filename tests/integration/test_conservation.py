@@ -16,7 +16,7 @@ pytestmark = EMBEDDED_ONLY  # it is about the books, which the other tests keep 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conservation, "_PATIENCE", 0.3)
+    monkeypatch.setattr(conservation, "PATIENCE", 0.3)
 
 
 def at(*sequences: int) -> set[Origin]:
