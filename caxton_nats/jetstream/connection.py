@@ -20,6 +20,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from caxton_nats.core.errors import CaxtonError, ConfigurationError, NotConnected
+from caxton_nats.jetstream.client import AttentiveClient
 from caxton_nats.jetstream.errors import api_error, translate
 from caxton_nats.tasks import end, heeding_cancellation
 
@@ -132,7 +133,7 @@ async def connect(url: str, *, name: str, request_timeout: float = 5.0) -> Conne
         NotConnected: nobody listens there.
         ConfigurationError: the server is too old, or JetStream is off.
     """
-    connection = Connection(Client(), timeout=request_timeout)
+    connection = Connection(AttentiveClient(), timeout=request_timeout)
     await _open(connection, url, name)
     try:
         await _check_server(connection)

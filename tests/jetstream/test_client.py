@@ -1,0 +1,117 @@
+"""What strangers publish in bytes that nats-py cannot read: it arrives, and so does what follows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import pytest
+from nats.aio.msg import Msg
+
+from caxton_nats.jetstream.connection import Connection, connect
+
+SUBJECTS = [b"in.\xff", b"in.a\xc3", b"in.a\x0bb", b"in.a\x0cb", b"in.a\x00b"]
+REPLIES = [b"to.\xff", b"to.a\x0bb", b"to.\x0c"]
+HEADERS = [
+    b"NATS/1.0",
+    b"NATS/1.0 \xff\xff\xff\r\n\r\n",
+    b"NATS/1.0 503 \xff\r\n\r\n",
+    b"NATS/1.0\r\n\xff: \xff\r\n\r\n",
+]
+
+
+class Stranger:
+    """Speaks to the server in plain bytes, as a client of any language might."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def publish(
+        self, subject: bytes, body: bytes, *, reply: bytes = b"", headers: bytes = b""
+    ) -> None:
+        words = [b"HPUB" if headers else b"PUB", subject, *([reply] if reply else [])]
+        words += [b"%d" % len(headers)] if headers else []
+        words += [b"%d" % len(headers + body)]
+        self._writer.write(b" ".join(words) + b"\r\n" + headers + body + b"\r\nPING\r\n")
+        while (line := await self._reader.readline()) != b"PONG\r\n":
+            assert line.startswith((b"INFO", b"PING")), line
+
+
+@pytest.fixture
+async def stranger(embedded_url: str) -> AsyncIterator[Stranger]:
+    where = urlsplit(embedded_url)
+    reader, writer = await asyncio.open_connection(where.hostname, where.port)
+    writer.write(b'CONNECT {"verbose":false,"headers":true}\r\n')
+    yield Stranger(reader, writer)
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.fixture
+async def connection(embedded_url: str) -> AsyncIterator[Connection]:
+    connection = await connect(embedded_url, name="test")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def heard(connection: Connection) -> asyncio.Queue[Msg]:
+    heard: asyncio.Queue[Msg] = asyncio.Queue()
+    await connection.client.subscribe("in.*", cb=heard.put)
+    await connection.client.flush()
+    return heard
+
+
+async def expect(heard: asyncio.Queue[Msg], body: bytes) -> Msg:
+    message = await asyncio.wait_for(heard.get(), 10)
+    assert message.data == body
+    return message
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+async def test_subject_that_is_no_text(
+    stranger: Stranger, heard: asyncio.Queue[Msg], connection: Connection, subject: bytes
+) -> None:
+    """The message arrives under another subject, and on the same connection what follows."""
+    lost: list[bool] = []
+    connection.on_reconnect(lambda: lost.append(True))
+    await stranger.publish(subject, b"odd")
+    await stranger.publish(b"in.plain", b"plain")
+    assert (await expect(heard, b"odd")).subject.startswith("in.")
+    assert (await expect(heard, b"plain")).subject == "in.plain"
+    assert not lost
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+async def test_reply_that_is_no_text(
+    stranger: Stranger, heard: asyncio.Queue[Msg], reply: bytes
+) -> None:
+    """Who wants the answer where nobody can listen gets none; the message arrives."""
+    await stranger.publish(b"in.one", b"odd", reply=reply)
+    await stranger.publish(b"in.two", b"plain", reply=b"to.me")
+    assert (await expect(heard, b"odd")).reply.startswith("to.")
+    assert (await expect(heard, b"plain")).reply == "to.me"
+
+
+@pytest.mark.parametrize("headers", HEADERS)
+async def test_headers_that_are_none(
+    stranger: Stranger, heard: asyncio.Queue[Msg], headers: bytes
+) -> None:
+    """The message arrives, with what can be read of its headers."""
+    await stranger.publish(b"in.one", b"odd", headers=headers)
+    await stranger.publish(b"in.two", b"plain", headers=b"NATS/1.0\r\nA: b\r\n\r\n")
+    await expect(heard, b"odd")
+    assert (await expect(heard, b"plain")).headers == {"A": "b"}
+
+
+async def test_odd_subject_before_much_else(stranger: Stranger, heard: asyncio.Queue[Msg]) -> None:
+    """It does not hold up what comes in the same breath: nats-py would wait for more of its line."""
+    body = b"x" * 6_000  # more than a line may have
+    for subject in (b"in.a\x0bb", b"in.plain"):
+        stranger._writer.write(b"PUB %s %d\r\n%s\r\n" % (subject, len(body), body))
+    await stranger.publish(b"in.last", b"last")
+    for _ in range(2):
+        await expect(heard, body)
+    await expect(heard, b"last")
