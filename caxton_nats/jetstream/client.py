@@ -5,6 +5,8 @@ both, and what it cannot decode ends its reading for good: the connection stays 
 word is heard of any subject. It also splits lines at characters that are no separators to a server,
 cannot read what is left, and connects anew. One request silences a router, one stored message every
 router that is ever started. Here such messages arrive, with a subject that names nobody.
+
+Nor does it give up a connection that the server has ended with a complaint: it connects again.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 from nats.errors import ProtocolError
-from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
+from nats.protocol.parser import AWAITING_CONTROL_LINE, PERMISSIONS_ERR, Parser
 
 _NO_SEPARATORS = bytes.maketrans(b"\v\f", b"??")
 """What bytes.split and re call white space and NATS does not; no token has a question mark."""
@@ -26,6 +29,15 @@ class AttentiveClient(Client):
     def __init__(self) -> None:
         super().__init__()
         self._ps = _AttentiveParser(self)
+
+    async def _process_err(self, err_msg: str) -> None:
+        """Connect again after what the server ends a connection for; nats-py would close it."""
+        if not self.is_connected or PERMISSIONS_ERR in err_msg:
+            await super()._process_err(err_msg)
+            return
+        complaint = NatsError(f"the server ended the connection: {err_msg}")
+        await self._error_cb(complaint)
+        await self._process_op_err(complaint)
 
     async def _process_headers(self, headers: Any) -> dict[str, str] | None:
         """Return the headers; none if they do not even begin like headers."""

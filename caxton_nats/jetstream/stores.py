@@ -21,6 +21,10 @@ from caxton_nats.jetstream.errors import translate
 from caxton_nats.jetstream.publisher import JetStreamPublisher
 from caxton_nats.tasks import heeding_cancellation
 
+# The name of an object becomes a token of subjects, and a line of more than 4,096 bytes ends the
+# connection; longer names, which any client may claim, are known to the store by digest.
+_MAX_OBJECT_NAME = 1_024
+
 
 class _RegistryMirror:
     """Carries the bucket's changes, which speak of keys, into the registry."""
@@ -93,7 +97,7 @@ class ObjectContentStore:
         """Store the content under the name."""
         try:
             with heeding_cancellation():
-                await (await self._open()).put(name, content)
+                await (await self._open()).put(_object_name(name), content)
         except (NatsError, TimeoutError) as error:
             raise translate(error, f"storing content {name}") from None
         return Claim(name, len(content), hashlib.sha256(content).hexdigest())
@@ -102,12 +106,12 @@ class ObjectContentStore:
         """Return the content, checked against the claim's digest."""
         try:
             with heeding_cancellation():
-                found = await (await self._open()).get(claim.object)
+                found = await (await self._open()).get(_object_name(claim.object))
         except NotFoundError:
             raise InvalidEnvelope(
                 "no content is stored under this name",
                 field="claim",
-                value=ascii(claim.object),
+                value=ascii(claim.object[:60]),
             ) from None
         except (NatsError, TimeoutError) as error:
             raise translate(error, f"reading content {claim.object}") from None
@@ -117,21 +121,22 @@ class ObjectContentStore:
             raise InvalidEnvelope(
                 "the stored content is not what the claim says",
                 field="claim",
-                value=ascii(claim.object),
+                value=ascii(claim.object[:60]),
             )
         return content
 
     async def remove(self, claim: Claim) -> None:
         """Forget the content; nothing happens if it is gone."""
+        stored_as = _object_name(claim.object)
         try:
             with heeding_cancellation():
-                await (await self._open()).delete(claim.object)
+                await (await self._open()).delete(stored_as)
         except NotFoundError:
             return
         except (NatsError, TimeoutError) as error:
             raise translate(error, f"removing content {claim.object}") from None
         # What is left is a note that there was an object of this name: one for each, for ever.
-        name = urlsafe_b64encode(claim.object.encode()).decode("ascii")
+        name = urlsafe_b64encode(stored_as.encode()).decode("ascii")
         await self._connection.api(
             f"STREAM.PURGE.OBJ_{subjects.CONTENT_BUCKET}",
             {"filter": f"$O.{subjects.CONTENT_BUCKET}.M.{name}"},
@@ -142,3 +147,8 @@ class ObjectContentStore:
             js = self._connection.client.jetstream(timeout=self._connection.timeout)
             self._store = await js.object_store(subjects.CONTENT_BUCKET)
         return self._store
+
+
+def _object_name(name: str) -> str:
+    raw = name.encode()
+    return name if len(raw) <= _MAX_OBJECT_NAME else "=h" + hashlib.sha256(raw).hexdigest()

@@ -31,13 +31,20 @@ async def test_content_comes_back(adapter: Adapter, content: bytes) -> None:
     assert await adapter.contents.get(claim) == content
 
 
-@pytest.mark.parametrize("name", ["a.b", "a b", "*", ">", "/etc/passwd", "größe", "x" * 128])
+@pytest.mark.parametrize(
+    "name",
+    ["a.b", "a b", "*", ">", "/etc/passwd", "größe", "x" * 128, "x" * 5_000, "ö" * 500_000],
+)
 async def test_awkward_names(adapter: Adapter, name: str) -> None:
     """Content under any name comes back, beside the content of other names."""
     other = await adapter.contents.put("other", b"other")
     claim = await adapter.contents.put(name, b"mine")
+    assert claim.object == name
     assert await adapter.contents.get(claim) == b"mine"
     assert await adapter.contents.get(other) == b"other"
+    await adapter.contents.remove(claim)
+    with pytest.raises(InvalidEnvelope):
+        await adapter.contents.get(claim)
 
 
 async def test_same_name_twice(adapter: Adapter) -> None:

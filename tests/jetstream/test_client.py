@@ -1,4 +1,4 @@
-"""What strangers publish in bytes that nats-py cannot read: it arrives, and so does what follows."""
+"""Nothing that strangers publish ends the reading, and nothing that the server says the connection."""
 
 from __future__ import annotations
 
@@ -115,3 +115,15 @@ async def test_odd_subject_before_much_else(stranger: Stranger, heard: asyncio.Q
     for _ in range(2):
         await expect(heard, body)
     await expect(heard, b"last")
+
+
+async def test_complaint_that_ends_the_connection(
+    heard: asyncio.Queue[Msg], connection: Connection
+) -> None:
+    """A server closes the connection on a subject that is too long for it; ours is opened again."""
+    again = asyncio.Event()
+    connection.on_reconnect(again.set)
+    await connection.client.publish(f"in.{'x' * 5_000}", b"too long")
+    await asyncio.wait_for(again.wait(), 10)
+    await connection.client.publish("in.short", b"short")
+    await expect(heard, b"short")
