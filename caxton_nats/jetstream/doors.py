@@ -173,8 +173,13 @@ class Doors:
     async def _respond(self, message: Msg, body: dict[str, Any]) -> None:
         if not message.reply:
             return
+        answer = msgspec.json.encode(body)
+        limit = self._connection.max_payload
+        if len(answer) > limit:
+            # Unanswered, what was done would look as if nobody had heard of it.
+            answer = msgspec.json.encode(error_body(_too_long(limit, len(answer))))
         try:
-            await self._connection.client.publish(message.reply, msgspec.json.encode(body))
+            await self._connection.client.publish(message.reply, answer)
         except NatsError as error:
             log.warning("a request on %s has no answer: %r", message.subject, error)
 
@@ -204,6 +209,15 @@ def receipt_body(receipt: Receipt) -> dict[str, Any]:
 def error_body(error: CaxtonError) -> dict[str, Any]:
     """Return an error as what a client of any language reads."""
     return {"error": error.to_dict()}
+
+
+def _too_long(limit: int, size: int) -> CaxtonError:
+    return TransportError(
+        "it was done, but the answer is larger than the server's max_payload",
+        limit=limit,
+        value=size,
+        hint="name fewer receivers at once; sending again with the same message id is safe",
+    )
 
 
 def _outcome_body(outcome: Outcome) -> dict[str, Any]:

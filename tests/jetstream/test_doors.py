@@ -60,7 +60,8 @@ class Behind:
         if submission.body == b"refuse":
             return AgentNotFound("nobody", field="receiver")
         outcome = Outcome(receiver=BOB, stream="S", sequence=1)
-        return Receipt(message_id=submission.sender, outcomes=(outcome,))
+        number = 30_000 if submission.body == b"many" else 1
+        return Receipt(message_id=submission.sender, outcomes=(outcome,) * number)
 
 
 @pytest.fixture
@@ -105,6 +106,13 @@ async def test_result_of_each(connection: Connection, doors: Doors) -> None:
     assert stored["receivers"] == [
         {"receiver": "bob@here", "stream": "S", "sequence": 1, "duplicate": False}
     ]
+
+
+async def test_answer_that_is_too_long(connection: Connection, doors: Doors) -> None:
+    """A receipt that no message can hold is said to be one, and at once."""
+    error = (await ask(connection, "send.alice", b"many"))["error"]
+    assert error["code"] == "TransportError"
+    assert error["limit"] == connection.max_payload < error["value"]
 
 
 async def test_requests_that_come_together(
