@@ -24,6 +24,7 @@ from caxton_nats.cli.exits import MEANINGS, Exit
 from caxton_nats.cli.messages import request, send
 from caxton_nats.cli.options import common
 from caxton_nats.cli.output import report, visible
+from caxton_nats.cli.receipts import receipts
 from caxton_nats.cli.statistics import stats
 from caxton_nats.cli.topology import topology
 from caxton_nats.cli.up import router, up
@@ -42,6 +43,7 @@ cli.command(epilog="Example: caxton router --nats-url nats://127.0.0.1:4222")(ro
 cli.add_typer(agents, name="agents")
 cli.command(epilog="Example: caxton send alice inform bob carol --content '{\"price\": 3}'")(send)
 cli.command(epilog="Example: caxton request alice bob --text hello --timeout 5")(request)
+cli.command(epilog="Example: caxton receipts alice m-1 --until handled")(receipts)
 cli.add_typer(conversations, name="conversations")
 cli.add_typer(dead_letters, name="dlq")
 cli.add_typer(topology, name="topology")

@@ -96,6 +96,9 @@ def send(  # noqa: PLR0913 - one parameter per field of a message
     ontology: Annotated[str | None, typer.Option("--ontology", help="Of the content.")] = None,
     priority: PriorityOption = None,
     max_retries: Retries = None,
+    require_receipt: Annotated[
+        bool, typer.Option("--require-receipt", help="Keep on record how far it comes.")
+    ] = False,
     message_id: MessageIdOption = None,
     router: RouterChoice = None,
     nats_url: NatsUrl = None,
@@ -114,6 +117,7 @@ def send(  # noqa: PLR0913 - one parameter per field of a message
         "priority": Priority[priority.upper()] if priority else None,
         "timeout": timeout,
         "max_retries": max_retries,
+        "require_receipt": require_receipt,
         "message_id": message_id,
         "encoding": encoding,
     }

@@ -75,6 +75,8 @@ class Envelope(
     priority: Priority = Priority.NORMAL
     timeout: float | None = None
     """1..300 seconds from the door in which a handler must start; it becomes ``reply_by``."""
+    require_receipt: bool = False
+    """Keep on record how far it comes with each receiver (`staged_receipt.StagedReceipt`)."""
     max_retries: int | None = None
     """1..10 further attempts after the first; None leaves it to the receiver's policy."""
     user_defined: dict[str, str] = {}

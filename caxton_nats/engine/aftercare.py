@@ -1,7 +1,8 @@
 """What a message asks for beyond being stored, done between its PubAck and its receipt.
 
-A message with a deadline gets a timer. If that fails, the receiver's outcome is the error although
-the message is stored: sending again under the same message id is safe, and makes it good.
+A message with a deadline gets a timer, one that requires receipts its first stage. If that fails,
+the receiver's outcome is the error although the message is stored: sending again under the same
+message id is safe, and makes it good.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import CaxtonError
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.engine import deadlines, stored
+from caxton_nats.engine.receipts import Stages
 from caxton_nats.ports import Ports, Stored
 
 
 def is_wanted(envelope: Envelope) -> bool:
     """Return whether there is anything to do; for most messages there is not."""
-    return envelope.reply_by is not None
+    return envelope.require_receipt or envelope.reply_by is not None
 
 
 async def give(
@@ -31,6 +33,7 @@ async def give(
             if first is None:
                 return result
             envelope = stored.readable(first.body) or envelope
+        await Stages(ports).accepted(envelope, receiver, origin)
         if envelope.reply_by is not None:
             await deadlines.watch(ports, origin, receiver, envelope.reply_by)
     except CaxtonError as error:

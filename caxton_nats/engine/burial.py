@@ -19,6 +19,7 @@ from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.core.notice import notice
 from caxton_nats.core.registry import Registry
 from caxton_nats.engine.dispatch import message_key
+from caxton_nats.engine.receipts import Stages
 from caxton_nats.ports import Delivery, Letter, Ports
 from caxton_nats.telemetry import Action, Observer, event
 
@@ -42,6 +43,7 @@ class Burial:
         self._platform = platform
         self._max_body = max_body
         self._observe = observer
+        self._stages = Stages(ports)
 
     async def bury(
         self,
@@ -76,6 +78,8 @@ class Burial:
                     detail=f"{letter.reason}: {error}",
                 )
             )
+        if stage is Stage.DELIVER:
+            await self._stages.failed(envelope, letter)
         await self._notify(letter, error, envelope)
         return letter
 

@@ -34,6 +34,7 @@ from caxton_nats.core.errors import CaxtonError, HandlerFailed, HandlerRejected
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.engine import attempts, stored
 from caxton_nats.engine.lanes import Held
+from caxton_nats.engine.receipts import Stages
 from caxton_nats.engine.receiver import MailboxOptions, Receiver
 from caxton_nats.ports import Delivery, Ports
 from caxton_nats.telemetry import Action, Observer, event
@@ -73,6 +74,7 @@ class Handling:
         self._ports = ports
         self._options = options
         self._observe = observer
+        self._stages = Stages(ports)
         self._handled: _Recent[tuple[str, str], None] = _Recent()
         self._failed: _Recent[_Stored, None] = _Recent()
         self._given_up: _Recent[_Stored, Ended] = _Recent()
@@ -142,6 +144,7 @@ class Handling:
         """Run the handler, unless the message must not reach it."""
         try:
             readable = await self._with_content(self._admissible(held))
+            await self._stages.offered(readable, self._agent, held.delivery)
         except CaxtonError as refused:
             return refused, None
         return await self._run_handler(readable, held.delivery.attempt)

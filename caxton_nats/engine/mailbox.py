@@ -20,6 +20,7 @@ from caxton_nats.engine import stored
 from caxton_nats.engine.burial import Burial
 from caxton_nats.engine.handling import Ended, Handling
 from caxton_nats.engine.lanes import Held, Lanes
+from caxton_nats.engine.receipts import Stages
 from caxton_nats.engine.receiver import MailboxOptions, Receiver
 from caxton_nats.ports import Delivery, Inbox, Ports
 from caxton_nats.tasks import end, forever
@@ -49,6 +50,7 @@ class Mailbox:
         self._options = options
         self._observe = observer
         self._handling = Handling(agent, receiver, ports, options=options, observer=observer)
+        self._stages = Stages(ports)
         self._lanes = Lanes()
         self._running: dict[asyncio.Task[None], Held] = {}
         self._changed = asyncio.Event()
@@ -202,6 +204,7 @@ class Mailbox:
                 envelope=held.envelope,
             )
         else:
+            await self._stages.handled(held.envelope, self._agent, held.delivery)
             self._tell(Action.DUPLICATE if ended.repeated else Action.HANDLED, held)
         await self._inbox.settle([(held.delivery, disposition)])
 

@@ -17,7 +17,9 @@ from caxton_nats.core.conversation import Terms
 from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.envelope import Envelope, with_content
 from caxton_nats.core.errors import CaxtonError, TransportError
+from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.core.registry import Registry
+from caxton_nats.core.staged_receipt import StagedReceipt
 from caxton_nats.core.validation import Limits, check, complete
 from caxton_nats.engine.admission import Admission, Candidate
 from caxton_nats.engine.dispatch import Accepted, Dispatch
@@ -85,6 +87,10 @@ class Router:
                 hint="this is a bug, see the router's log; sending again is safe",
             )
             return [self._report(submission, failure) for submission in batch]
+
+    async def receipts(self, sender: AgentId, message_id: MessageId) -> list[StagedReceipt]:
+        """Return how far a message that asked for it is with each receiver."""
+        return await self._ports.receipts.list(sender, message_id)
 
     async def _route(self, batch: Sequence[Submission]) -> list[Receipt | CaxtonError]:
         results: list[Receipt | CaxtonError | None] = [None] * len(batch)

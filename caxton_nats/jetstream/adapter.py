@@ -12,6 +12,7 @@ from caxton_nats.jetstream.leases import KvLeases
 from caxton_nats.jetstream.mailboxes import ConsumerOptions, JetStreamMailboxes
 from caxton_nats.jetstream.peers import NatsPeers
 from caxton_nats.jetstream.publisher import JetStreamPublisher
+from caxton_nats.jetstream.receipts import KvReceiptStore
 from caxton_nats.jetstream.stores import (
     KvAttempts,
     KvRegistryStore,
@@ -47,6 +48,7 @@ async def open_ports(
             conversations=KvConversationStore(connection, publisher),
             archive=KvConversationArchive(connection, publisher),
             contents=ObjectContentStore(connection),
+            receipts=KvReceiptStore(connection, publisher, deployment.platform),
             attempts=KvAttempts(connection, publisher),
             timers=ScheduledTimers(connection, publisher, options),
             streams=StreamStates(connection, deployment),

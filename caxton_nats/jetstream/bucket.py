@@ -179,9 +179,9 @@ class Bucket(Generic[T]):
         subject = self._subject(">")
         return await direct.newest_of(self._connection, self._stream, subject, limit, read)
 
-    async def each(self) -> AsyncIterator[T]:
-        """Read all records, page by page, in the order in which they were written."""
-        async for page in direct.pages(self._connection, self._stream, self._subject(">"), 1):
+    async def each(self, keys: str = ">") -> AsyncIterator[T]:
+        """Read the records whose keys fit, page by page, in the order they were written in."""
+        async for page in direct.pages(self._connection, self._stream, self._subject(keys), 1):
             for found in page:
                 record = None if found.deleted else self._read(found.subject, found.body)
                 if record is not None:

@@ -18,7 +18,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from caxton_nats.core.errors import CaxtonError, InvalidEnvelope, TransportError
-from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.identifiers import AgentId, check_message_id
 from caxton_nats.core.lease import Heartbeat
 from caxton_nats.jetstream import subjects
 from caxton_nats.jetstream.connection import Connection
@@ -47,6 +47,12 @@ class _Releasing(msgspec.Struct, forbid_unknown_fields=True):
     instance: str
 
 
+class _Asking(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a question after a message."""
+
+    message_id: str
+
+
 class Doors:
     """Serves the request doors until closed."""
 
@@ -71,6 +77,7 @@ class Doors:
             (subjects.DEREGISTER, self._in_task(self._deregister)),
             (subjects.HEARTBEAT, self._in_task(self._heartbeat)),
             (subjects.RELEASE, self._in_task(self._release)),
+            (subjects.RECEIPTS, self._in_task(self._receipts)),
         ):
             self._subscriptions.append(
                 await self._connection.client.subscribe(
@@ -149,6 +156,18 @@ class Doors:
 
     async def _deregister(self, agent: AgentId, _: bytes) -> dict[str, Any]:
         return {"agent": agent, "deregistered": await self._registrar.deregister(agent)}
+
+    async def _receipts(self, sender: AgentId, body: bytes) -> dict[str, Any]:
+        try:
+            message_id = msgspec.json.decode(body or b"{}", type=_Asking).message_id
+        except msgspec.MsgspecError as error:
+            raise InvalidEnvelope(
+                f"the question cannot be read: {error}",
+                field="body",
+                hint='for example {"message_id": "m-1"}',
+            ) from None
+        found = await self._door.receipts(sender, check_message_id(message_id))
+        return {"receipts": msgspec.to_builtins(found)}
 
     def _in_task(self, answer: Answer) -> Callable[[Msg], Awaitable[None]]:
         """Answer each request in a task of its own: nats-py calls back one after the other."""

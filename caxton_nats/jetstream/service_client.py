@@ -12,9 +12,10 @@ import msgspec
 from caxton_nats.core import codec
 from caxton_nats.core.envelope import NO_CONTENT, Claim, Envelope, content_bytes
 from caxton_nats.core.errors import CaxtonError, InvalidEnvelope, TransportError
-from caxton_nats.core.identifiers import AgentId, agent_token, platform_part
+from caxton_nats.core.identifiers import AgentId, MessageId, agent_token, platform_part
 from caxton_nats.core.lease import Heartbeat, Lease
 from caxton_nats.core.registry import Registration
+from caxton_nats.core.staged_receipt import StagedReceipt
 from caxton_nats.jetstream import subjects
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.ports import ContentStore, Outcome, Receipt, Submission
@@ -38,6 +39,12 @@ class ServiceClient:
     async def send(self, batch: Sequence[Submission]) -> list[Receipt | CaxtonError]:
         """Send each message as a request (see `ports.Door`)."""
         return list(await asyncio.gather(*(self._send(submission) for submission in batch)))
+
+    async def receipts(self, sender: AgentId, message_id: MessageId) -> list[StagedReceipt]:
+        """Ask the service (see `ports.Door`); it tells of the sender's own messages only."""
+        body = msgspec.json.encode({"message_id": message_id})
+        answer = await self._ask(subjects.RECEIPTS, sender, body)
+        return msgspec.convert(answer["receipts"], list[StagedReceipt])
 
     async def register(
         self,

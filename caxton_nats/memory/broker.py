@@ -26,6 +26,7 @@ from caxton_nats.memory.mail import (
     turn,
 )
 from caxton_nats.memory.peers import MemoryPeers
+from caxton_nats.memory.receipts import MemoryReceiptStore
 from caxton_nats.memory.stores import (
     MemoryAttempts,
     MemoryContentStore,
@@ -53,6 +54,7 @@ from caxton_nats.ports import (
     Streams,
     Timers,
 )
+from caxton_nats.ports.stores import ReceiptStore
 
 INGRESS = "CAXTON_INGRESS"
 INGRESS_SIZE = 10_000
@@ -71,6 +73,7 @@ class MemoryBroker:
     conversations: ConversationStore
     archive: ConversationArchive
     contents: ContentStore
+    receipts: ReceiptStore
     attempts: Attempts
     timers: Timers
     streams: Streams
@@ -105,6 +108,7 @@ class MemoryBroker:
         self.conversations = MemoryConversationStore()
         self.archive = MemoryConversationArchive(clock)
         self.contents = MemoryContentStore()
+        self.receipts = MemoryReceiptStore()
         self.attempts = MemoryAttempts()
         self.timers = MemoryTimers(clock, ack_wait=ack_wait)
         self.streams = MemoryStreams([*streams.values()], self._ingress, self.dead_letters)
@@ -123,6 +127,7 @@ class MemoryBroker:
             conversations=self.conversations,
             archive=self.archive,
             contents=self.contents,
+            receipts=self.receipts,
             attempts=self.attempts,
             timers=self.timers,
             streams=self.streams,

@@ -8,7 +8,7 @@ from caxton_nats.ports.conversations import ConversationArchive, ConversationSto
 from caxton_nats.ports.leases import Leases
 from caxton_nats.ports.mail import Attempts, Mailboxes, Publisher
 from caxton_nats.ports.peers import Peers
-from caxton_nats.ports.stores import ContentStore, DeadLetters, RegistryStore
+from caxton_nats.ports.stores import ContentStore, DeadLetters, ReceiptStore, RegistryStore
 from caxton_nats.ports.streams import Streams
 from caxton_nats.ports.time import Clock, Ids, Timers
 
@@ -24,6 +24,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     conversations: ConversationStore
     archive: ConversationArchive
     contents: ContentStore
+    receipts: ReceiptStore
     attempts: Attempts
     timers: Timers
     streams: Streams

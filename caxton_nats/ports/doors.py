@@ -10,9 +10,10 @@ import msgspec
 
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import CaxtonError
-from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.core.lease import Heartbeat, Lease
 from caxton_nats.core.registry import Registration
+from caxton_nats.core.staged_receipt import StagedReceipt
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +51,9 @@ class Door(Protocol):
 
     async def send(self, batch: Sequence[Submission]) -> list[Receipt | CaxtonError]:
         """Route the batch; one receipt or error each, in order."""
+
+    async def receipts(self, sender: AgentId, message_id: MessageId) -> list[StagedReceipt]:
+        """Return how far a message that asked for it is with each receiver; [] if nobody knows."""
 
 
 class Registrar(Protocol):

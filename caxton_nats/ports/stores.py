@@ -6,8 +6,9 @@ from typing import Protocol
 
 from caxton_nats.core.dead_letter import DeadLetter
 from caxton_nats.core.envelope import Claim
-from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.core.registry import Registration, Registry
+from caxton_nats.core.staged_receipt import StagedReceipt
 
 
 class DeadLetters(Protocol):
@@ -50,6 +51,25 @@ class RegistryStore(Protocol):
 
         Returns when the first complete state is in.
         """
+
+
+class ReceiptStore(Protocol):
+    """How far messages are whose senders asked for it, changed by compare-and-set, for days."""
+
+    async def load(
+        self, sender: AgentId, message_id: MessageId, receiver: AgentId
+    ) -> tuple[StagedReceipt, int] | None:
+        """Return the record and its revision."""
+
+    async def save(self, record: StagedReceipt, *, revision: int | None) -> int:
+        """Write the record if the stored revision is still this (None: there is none yet).
+
+        Raises:
+            RevisionConflict: somebody else wrote first.
+        """
+
+    async def list(self, sender: AgentId, message_id: MessageId) -> list[StagedReceipt]:
+        """Return the message's record with each receiver that has one, by name."""
 
 
 class ContentStore(Protocol):

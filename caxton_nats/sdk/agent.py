@@ -33,11 +33,13 @@ from caxton_nats.core.errors import (
     InvalidEnvelope,
     NotConnected,
 )
-from caxton_nats.core.identifiers import AgentId, ConversationId
+from caxton_nats.core.identifiers import AgentId, ConversationId, check_message_id
 from caxton_nats.core.performatives import Performative
 from caxton_nats.core.registry import Registration
+from caxton_nats.core.staged_receipt import ReceiptStage, StagedReceipt
 from caxton_nats.engine.mailbox import Mailbox
 from caxton_nats.engine.platform import Platform
+from caxton_nats.engine.receipts import wait_for
 from caxton_nats.ports import Receipt, Submission
 from caxton_nats.sdk.context import Context
 from caxton_nats.sdk.dialogue import Dialogue, Handle
@@ -161,8 +163,9 @@ class Agent:
             to: one name or several.
             content: bytes, or a value with a JSON form (pydantic models and msgspec structs too).
             fields: other parameters of `Envelope` by name: ``conversation_id``, ``protocol``,
-                ``reply_with``, ``in_reply_to``, ``reply_by``, ``priority``, ``max_retries``,
-                ``message_id`` (to send again what may have been sent already), ...
+                ``reply_with``, ``in_reply_to``, ``reply_by``, ``timeout``, ``priority``,
+                ``max_retries``, ``require_receipt`` (see `receipts`), ``message_id`` (to send
+                again what may have been sent already), ...
 
         Raises:
             CaxtonError: no receiver got it: AgentNotFound, QueueFull, InvalidEnvelope,
@@ -179,6 +182,41 @@ class Agent:
         sender = self.id
         return await self._on_platform().door.send(
             [Submission(sender=sender, envelope=message) for message in messages]
+        )
+
+    async def receipts(self, message_id: str) -> list[StagedReceipt]:
+        """Return how far a message of this agent is with each receiver, by name.
+
+        Kept for seven days of messages that were sent with ``require_receipt``; [] of any other.
+        """
+        door = self._on_platform().door
+        return await door.receipts(self.id, check_message_id(message_id))
+
+    async def receipts_when(
+        self,
+        stage: ReceiptStage | str,
+        message_id: str,
+        *,
+        timeout: float = 30.0,  # noqa: ASYNC109 - the word users expect
+    ) -> list[StagedReceipt]:
+        """Return the receipts when each receiver has reached the stage, or handled or failed.
+
+        Args:
+            stage: ``accepted``, ``offered``, ``handled`` or ``failed``.
+            message_id: of a message that was sent with ``require_receipt``.
+            timeout: seconds to wait.
+
+        Raises:
+            AgentNotResponding: not in time; says which receivers are behind.
+        """
+        platform = self._on_platform()
+        return await wait_for(
+            platform.door,
+            platform.ports.clock,
+            self.id,
+            check_message_id(message_id),
+            stage=ReceiptStage(stage),
+            wait=timedelta(seconds=timeout),
         )
 
     def message(

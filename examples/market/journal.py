@@ -16,6 +16,8 @@ import msgspec
 
 from caxton_nats import CaxtonError, Envelope, Receipt
 from caxton_nats.core.dead_letter import Origin
+from caxton_nats.core.identifiers import AgentId, MessageId
+from caxton_nats.core.staged_receipt import StagedReceipt
 from caxton_nats.engine.platform import Platform
 from caxton_nats.ports import Door, Submission
 from caxton_nats.telemetry import Event
@@ -95,6 +97,10 @@ class JournalingDoor:
             if isinstance(result, Receipt) and envelope is not None:
                 self._note(at, submission.sender, envelope, result)
         return results
+
+    async def receipts(self, sender: AgentId, message_id: MessageId) -> list[StagedReceipt]:
+        """Ask the other door."""
+        return await self._door.receipts(sender, message_id)
 
     def _note(self, at: float, sender: str, envelope: Envelope, receipt: Receipt) -> None:
         stored = [outcome for outcome in receipt.outcomes if outcome.error is None]

@@ -56,7 +56,7 @@ async def test_every_field_of_a_message_can_be_given(caxton: Caxton, here: Here)
         *("--protocol", "fipa-query", "--reply-by", "60", "--reply-with", "r-1"),
         *("--in-reply-to", "q-0", "--reply-to", "carol", "--language", "en", "--ontology", "o"),
         *("--priority", "critical", "--max-retries", "2", "--message-id", "m-1", "--json"),
-        *("--timeout", "200"),
+        *("--timeout", "200", "--require-receipt"),
     )
     assert sent.code == 0, sent.err
     message = await stored(here, sent.json)
@@ -65,7 +65,7 @@ async def test_every_field_of_a_message_can_be_given(caxton: Caxton, here: Here)
     assert message.reply_to == ("carol@caxton",)
     assert (message.language, message.ontology) == ("en", "o")
     assert (message.priority, message.max_retries) == (Priority.CRITICAL, 2)
-    assert message.timeout == 200
+    assert (message.timeout, message.require_receipt) == (200, True)
     assert message.reply_by is not None
     assert message.created_at is not None
     assert 50 < (message.reply_by - message.created_at).total_seconds() <= 61

@@ -63,6 +63,7 @@ class Adapter:
         self.conversations = ports.conversations
         self.archive = ports.archive
         self.contents = ports.contents
+        self.receipts = ports.receipts
         self.attempts = ports.attempts
         self.timers = ports.timers
         self.streams = ports.streams

@@ -57,6 +57,7 @@ def full() -> Envelope:
         created_at=NOON,
         priority=Priority.CRITICAL,
         timeout=5.5,
+        require_receipt=True,
         max_retries=2,
         user_defined={"X-Trace": "1", "x-lower": ""},
         traceparent="00-ab-cd-01",

@@ -13,7 +13,8 @@ import pytest
 from caxton_nats.core import codec
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import AgentNotFound, CaxtonError, NotConnected, PublishUnconfirmed
-from caxton_nats.core.identifiers import AgentId, agent_from_token
+from caxton_nats.core.identifiers import AgentId, MessageId, agent_from_token
+from caxton_nats.core.staged_receipt import StagedReceipt
 from caxton_nats.engine.ingress import Ingress
 from caxton_nats.engine.platform import Platform
 from caxton_nats.ports import Door, Outcome, Receipt, Submission
@@ -64,6 +65,9 @@ class Scripted:
                 raise answer
             results.append(answer or (await self._real.send([submission]))[0])
         return results
+
+    async def receipts(self, sender: AgentId, message_id: MessageId) -> list[StagedReceipt]:
+        return await self._real.receipts(sender, message_id)
 
 
 async def test_submission_arrives(bench: Bench) -> None:

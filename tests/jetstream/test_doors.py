@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from caxton_nats.core.errors import AgentNotFound, CaxtonError
-from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.core.lease import Heartbeat, Lease, leased
 from caxton_nats.core.registry import Registration
+from caxton_nats.core.staged_receipt import StagedReceipt
 from caxton_nats.jetstream.connection import Connection, connect
 from caxton_nats.jetstream.doors import BATCH, Doors
 from caxton_nats.ports import Outcome, Receipt, Submission
@@ -35,6 +36,9 @@ class Behind:
         self.batches.append(len(batch))
         await self.passes.wait()
         return [self._result(submission) for submission in batch]
+
+    async def receipts(self, sender: AgentId, message_id: MessageId) -> list[StagedReceipt]:
+        raise self.error or AssertionError(sender, message_id)
 
     async def register(
         self,
