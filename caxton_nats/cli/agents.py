@@ -13,7 +13,8 @@ from caxton_nats.cli.exits import Exit
 from caxton_nats.cli.options import AsJson, NatsUrl, RouterChoice, connected, noun, work
 from caxton_nats.cli.output import facts, say, show, table
 from caxton_nats.core.identifiers import AgentId
-from caxton_nats.core.registry import Registration
+from caxton_nats.core.lifecycle import seconds
+from caxton_nats.core.registry import AgentState, Registration
 from caxton_nats.core.routing import agent_not_found
 from caxton_nats.engine.platform import Platform
 from caxton_nats.ports import MailboxStatus
@@ -127,11 +128,46 @@ def register_agent(
     return work(registered())
 
 
+@agents.command("state", epilog="Example: caxton agents state bob Draining --deadline 120")
+def change_state(
+    name: Name,
+    state: Annotated[AgentState, typer.Argument(metavar="STATE", case_sensitive=False)],
+    *,
+    deadline: Annotated[
+        float | None,
+        typer.Option("--deadline", help="Seconds that it drains before it is Stopped: 5..600."),
+    ] = None,
+    router: RouterChoice = None,
+    nats_url: NatsUrl = None,
+    as_json: AsJson = False,
+) -> int:
+    """Change an agent's state: Unloaded, Loaded, Running, Draining or Stopped."""
+
+    async def changed() -> int:
+        async with connected(nats_url, router) as platform:
+            made = await platform.registrar.update_state(
+                platform.agent_id(name),
+                state,
+                drain=None if deadline is None else seconds(deadline),
+            )
+        until = f" until {made.drain_until.isoformat()}" if made.drain_until else ""
+        unheard = ", ".join(made.missing) or "the routers could not be asked"
+        show(
+            msgspec.to_builtins(made),
+            f"{made.agent} is {made.state}{until}; "
+            + ("every router goes by it" if made.everywhere else f"not yet known to: {unheard}"),
+            as_json=as_json,
+        )
+        return Exit.OK if made.everywhere else Exit.PARTIAL
+
+    return work(changed())
+
+
 @agents.command("deregister", epilog="Example: caxton agents deregister bob")
 def deregister_agent(
     name: Name, *, router: RouterChoice = None, nats_url: NatsUrl = None, as_json: AsJson = False
 ) -> int:
-    """Remove a registration. Mail that is stored stays, for when the agent registers again."""
+    """Remove a registration. Its mail goes to the dead letters if nobody registers soon."""
 
     async def removed() -> int:
         async with connected(nats_url, router) as platform:
@@ -142,7 +178,8 @@ def deregister_agent(
             left = (await platform.ports.mailboxes.status(agent)).pending
         show(
             {"agent": agent, "deregistered": known, "pending": left},
-            f"deregistered {agent}; {left} messages stay in its mailbox",
+            f"deregistered {agent}; {left} messages are in its mailbox"
+            + (", for a router service to make dead letters" if left else ""),
             as_json=as_json,
         )
         return Exit.OK
@@ -184,6 +221,7 @@ def _facts(document: dict[str, Any], registration: Registration) -> Any:
         {
             "agent": registration.agent,
             "state": registration.state,
+            "drains until": registration.drain_until or "-",
             "connected": document["connected"],
             "capabilities": registration.capabilities,
             "registered since": registration.registered_at,

@@ -28,6 +28,8 @@ class Stage(StrEnum):
 
     ROUTE = "route"
     """The router refused it (store-and-forward door)."""
+    RESOLVE = "resolve"
+    """Its receiver is stopped: it reached no mailbox."""
     DELIVER = "deliver"
     """It reached a mailbox and was not handled."""
 

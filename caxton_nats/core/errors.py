@@ -5,12 +5,12 @@
         MalformedEnvelope  InvalidEnvelope  MessageTooLarge  Expired  TooManyParticipants
         ConversationTimeout
       UndeliverableError      nobody can take it now: the sender is told
-        AgentNotFound  QueueFull
+        AgentNotFound  AgentDraining  AgentStopped  QueueFull
       HandlerError            the receiving agent's fault: retried by policy, then dead-lettered
         HandlerFailed  HandlerRejected  AgentNotResponding
       TransportError          infrastructure: retried
         NotConnected  PublishUnconfirmed  StreamMissing  RevisionConflict
-      RegistryError           AgentAlreadyRegistered
+      RegistryError           AgentAlreadyRegistered  InvalidStateTransition
       ConversationNotFound    an operator asked for one that is not there
       ConfigurationError      the operator's fault: stops the start
 
@@ -135,6 +135,18 @@ class AgentNotFound(UndeliverableError):
     failure = FailureReason.AGENT_NOT_FOUND
 
 
+class AgentDraining(UndeliverableError):
+    """The receiver is draining, and takes no part in the message's conversation."""
+
+    failure = FailureReason.AGENT_NOT_RESPONDING
+
+
+class AgentStopped(UndeliverableError):
+    """The receiver is stopped; the message is a dead letter."""
+
+    failure = FailureReason.AGENT_NOT_RESPONDING
+
+
 class QueueFull(UndeliverableError):
     """The receiver's mailbox holds as many messages as it may (``limit``)."""
 
@@ -191,6 +203,10 @@ class RegistryError(CaxtonError):
 
 class AgentAlreadyRegistered(RegistryError):
     """An agent of that name is registered and its mailbox is being read."""
+
+
+class InvalidStateTransition(RegistryError):
+    """The wanted state (``value``) may not follow the present one (``limit``)."""
 
 
 class ConversationNotFound(CaxtonError):

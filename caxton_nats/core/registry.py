@@ -16,6 +16,7 @@ import msgspec
 from caxton_nats.core.capability import names_of
 from caxton_nats.core.errors import InvalidEnvelope
 from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.listeners import Listeners
 
 QUEUE_SIZE_BOUNDS = (1, 100_000)
 
@@ -50,6 +51,8 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     queue_size: int = 1000
     """Messages the mailbox holds at most."""
     registered_at: datetime
+    drain_until: datetime | None = None
+    """When an agent that is Draining becomes Stopped."""
 
 
 def check_queue_size(size: int) -> int:
@@ -72,6 +75,9 @@ class Registry:
         """Sorted agents by what is offered, with its version and without."""
         self._found: dict[str, tuple[Registration, ...]] = {}
         """Answers of `find_by_capability`, kept until they change."""
+        self.listeners: Listeners[Registration] = Listeners()
+        self.revision = 0
+        """The last write of the store that is in here; set by whoever keeps it current."""
         self.replace(registrations)
 
     def __len__(self) -> int:
@@ -133,6 +139,12 @@ class Registry:
             _insert(self._offers.setdefault(name, []), agent)
         for name in had | has:
             self._found.pop(name, None)
+        self.listeners.tell(agent, registration)
+
+    def learn(self, registration: Registration, revision: int) -> None:
+        """Put what was written or read elsewhere, unless the registry is as new by itself."""
+        if revision > self.revision:
+            self.put(registration)
 
     def remove(self, agent: AgentId) -> None:
         """Forget the agent; nothing happens if it is unknown."""
@@ -141,6 +153,7 @@ class Registry:
             return
         _delete(self._names, agent)
         self._forget_offers(agent, _names(registration))
+        self.listeners.tell(agent, None)
 
     def replace(self, registrations: Iterable[Registration]) -> None:
         """Become exactly these registrations."""
@@ -151,6 +164,7 @@ class Registry:
         # In order, each is put at the end of the lists that it belongs to.
         for registration in sorted(registrations, key=lambda one: one.agent):
             self.put(registration)
+        self.listeners.tell_missing(self._by_agent)
 
     def _forget_offers(self, agent: AgentId, names: Iterable[str]) -> None:
         for name in names:

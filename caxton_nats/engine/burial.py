@@ -7,6 +7,7 @@ leaves both; the record's id makes a second burial of the same original do nothi
 from __future__ import annotations
 
 import logging
+from hashlib import sha256
 
 import msgspec
 
@@ -17,7 +18,7 @@ from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import CaxtonError
 from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.core.notice import notice
-from caxton_nats.core.registry import Registry
+from caxton_nats.core.registry import AgentState, Registry
 from caxton_nats.engine.dispatch import message_key
 from caxton_nats.engine.receipts import Stages
 from caxton_nats.ports import Delivery, Letter, Ports
@@ -67,21 +68,56 @@ class Burial:
             TransportError: it is not certain that the record is stored. Do not settle.
         """
         letter = await self._letter(delivery, error, agent=agent, stage=stage, envelope=envelope)
+        await self._write(letter, error, envelope)
+        if stage is Stage.DELIVER:
+            await self._stages.failed(envelope, letter)
+        to = letter.agent if stage is Stage.ROUTE else letter.sender
+        if to and (stage is Stage.ROUTE or self._takes_notices(to)):
+            await self.tell(to, error, envelope, key=letter.id)
+        return letter
+
+    async def keep(self, letter: Letter, envelope: Envelope, error: CaxtonError) -> None:
+        """Write the dead letter of what reached no mailbox, because its receiver is stopped.
+
+        The same message writes it once, however often it is sent. The sender is told by the door.
+
+        Raises:
+            TransportError: it is not certain that the record is stored.
+        """
+        now = self._ports.clock.now()
+        origin = Origin(refused_id(envelope, letter.receiver), 0)
+        copy = Delivery(
+            origin=origin,
+            subject=letter.address.subject,
+            body=letter.body,
+            headers=letter.headers,
+            attempt=0,
+            stored_at=now,
+        )
+        record = await self._letter(
+            copy, error, agent=letter.receiver, stage=Stage.RESOLVE, envelope=envelope
+        )
+        await self._write(record, error, envelope)
+        await self._stages.failed(envelope, record)
+
+    async def _write(
+        self, letter: DeadLetter, error: CaxtonError, envelope: Envelope | None
+    ) -> None:
         if await self._ports.dead_letters.write(letter):
             self._observe(
                 event(
                     Action.DEAD_LETTERED,
-                    agent,
+                    letter.agent,
                     envelope,
-                    origin=delivery.origin,
-                    attempt=delivery.attempt,
+                    origin=letter.origin,
+                    attempt=letter.attempts,
                     detail=f"{letter.reason}: {error}",
                 )
             )
-        if stage is Stage.DELIVER:
-            await self._stages.failed(envelope, letter)
-        await self._notify(letter, error, envelope)
-        return letter
+
+    def _takes_notices(self, agent: AgentId) -> bool:
+        registration = self._registry.find(agent)
+        return registration is not None and registration.state is not AgentState.STOPPED
 
     async def _letter(
         self,
@@ -118,20 +154,24 @@ class Burial:
         claim = await self._ports.contents.put(f"dead.{letter.id}", delivery.body)
         return msgspec.structs.replace(letter, body=msgspec.Raw(), body_base64="", body_claim=claim)
 
-    async def _notify(
-        self, letter: DeadLetter, error: CaxtonError, envelope: Envelope | None
+    async def tell(
+        self, to: AgentId, error: CaxtonError, envelope: Envelope | None, *, key: str
     ) -> None:
-        """Tell the sender, as far as it can be told: a notice is a courtesy, not a contract."""
-        to = letter.agent if letter.stage is Stage.ROUTE else letter.sender
-        if not to or (letter.stage is Stage.DELIVER and self._registry.find(to) is None):
-            return
+        """Tell the sender, as far as it can be told: a notice is a courtesy, not a contract.
+
+        Args:
+            to: the sender.
+            error: why its message died.
+            envelope: the message; None if it was not readable.
+            key: one for each failure, which is told once however often it is met.
+        """
         told = notice(
             envelope,
             error,
             to=to,
             platform=self._platform,
             now=self._ports.clock.now(),
-            key=letter.id,
+            key=key,
         )
         if told is None:
             return
@@ -139,7 +179,12 @@ class Burial:
         post = Letter(to, address, message_key(told, to), encode(told))
         for result in await self._ports.publisher.publish([post]):
             if isinstance(result, CaxtonError):
-                log.warning("%s could not be told of dead letter %s: %s", to, letter.id, result)
+                log.warning("%s could not be told of dead letter %s: %s", to, key, result)
             elif not result.duplicate:
                 origin = Origin(result.stream, result.sequence)
                 self._observe(event(Action.ROUTED, to, told, origin=origin, detail=error.reason))
+
+
+def refused_id(envelope: Envelope, receiver: AgentId) -> str:
+    """Return the name under which the copy for a stopped receiver is kept, once per message."""
+    return f"refused-{sha256(message_key(envelope, receiver).encode()).hexdigest()[:32]}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -27,6 +27,10 @@ class Accepted(msgspec.Struct, frozen=True):
 
     envelope: Envelope
     route: Route
+    refused: Mapping[AgentId, CaxtonError] = {}
+    """Receivers that do not get it although they are known, and why not."""
+    stopped: tuple[Registration, ...] = ()
+    """Those of them whose copy becomes a dead letter."""
 
 
 class Dispatch:
@@ -44,7 +48,9 @@ class Dispatch:
         A receipt has an outcome for every receiver that the message names, in its order. If no
         receiver got the message, the result is the first receiver's error.
         """
-        packed = await asyncio.gather(*(self._pack(one) for one in batch), return_exceptions=True)
+        packed = await asyncio.gather(
+            *(self.pack(one.envelope, one.route.found) for one in batch), return_exceptions=True
+        )
         letters: list[tuple[Envelope, Letter]] = []
         for one, pack in zip(batch, packed, strict=True):
             if isinstance(pack, list):
@@ -73,15 +79,15 @@ class Dispatch:
             stored[at] = result
         return stored
 
-    async def _pack(self, one: Accepted) -> list[Letter]:
+    async def pack(self, envelope: Envelope, receivers: Sequence[Registration]) -> list[Letter]:
         """Return one letter per receiver; they share their bytes unless content is set aside."""
-        body = codec.encode(one.envelope)
-        headers = _headers(one.envelope)
+        body = codec.encode(envelope)
+        headers = _headers(envelope)
         letters = []
-        for registration in one.route.found:
-            key = message_key(one.envelope, registration.agent)
+        for registration in receivers:
+            key = message_key(envelope, registration.agent)
             if len(body) > self._max_body:
-                letter_body = await self._set_aside(one.envelope, key)
+                letter_body = await self._set_aside(envelope, key)
             else:
                 letter_body = body
             letters.append(
@@ -108,6 +114,8 @@ class Dispatch:
         }
         for agent in one.route.unknown:
             outcomes[agent] = Outcome(receiver=agent, error=agent_not_found(agent))
+        for agent, error in one.refused.items():
+            outcomes[agent] = Outcome(receiver=agent, error=error)
         ordered = tuple(outcomes[agent] for agent in one.envelope.receiver)
         errors = [outcome.error for outcome in ordered if outcome.error is not None]
         if len(errors) == len(ordered):

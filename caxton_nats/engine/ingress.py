@@ -14,7 +14,13 @@ from datetime import timedelta
 from caxton_nats.core.dead_letter import Stage
 from caxton_nats.core.disposition import Ack, Disposition, Nak, RetryPolicy, Term, retry_delay
 from caxton_nats.core.envelope import Envelope
-from caxton_nats.core.errors import CaxtonError, MessageError, QueueFull, TransportError
+from caxton_nats.core.errors import (
+    AgentStopped,
+    CaxtonError,
+    MessageError,
+    QueueFull,
+    TransportError,
+)
 from caxton_nats.core.identifiers import AMS, AgentId, agent_id
 from caxton_nats.core.validation import complete
 from caxton_nats.engine import stored
@@ -100,7 +106,7 @@ class Ingress:
             return delivery, Ack()
         if not any(self._may_pass(error, delivery.attempt) for error in failed):
             try:
-                await self._bury(delivery, failed[0], submission)
+                await self._bury(delivery, result, submission)
             except Exception as error:
                 # It alone comes again: one that cannot be buried must not hold up the others.
                 log.warning("%s cannot be buried: %s", delivery.origin.key, error, exc_info=True)
@@ -116,12 +122,25 @@ class Ingress:
         return isinstance(error, QueueFull) and attempt <= self._policy.max_retries
 
     async def _bury(
-        self, delivery: Delivery, error: CaxtonError, submission: Submission | MessageError
+        self,
+        delivery: Delivery,
+        result: Receipt | CaxtonError,
+        submission: Submission | MessageError,
     ) -> None:
         envelope, agent = None, agent_id(AMS, self._platform)
         if isinstance(submission, Submission):
             envelope, agent = self._envelope(submission), submission.sender
-        await self._burial.bury(delivery, error, agent=agent, stage=Stage.ROUTE, envelope=envelope)
+        failed = _errors(result)
+        if envelope is not None and _kept(result, envelope):
+            # The router has made each copy a dead letter of its own.
+            for number, error in enumerate(failed):
+                await self._burial.tell(
+                    agent, error, envelope, key=f"{delivery.origin.key}-{number}"
+                )
+            return
+        await self._burial.bury(
+            delivery, failed[0], agent=agent, stage=Stage.ROUTE, envelope=envelope
+        )
 
     def _envelope(self, submission: Submission) -> Envelope | None:
         """Return what can be read of a refused message, for its dead letter and notice."""
@@ -136,6 +155,14 @@ class Ingress:
             )
         except CaxtonError:
             return None
+
+
+def _kept(result: Receipt | CaxtonError, envelope: Envelope) -> bool:
+    """Return whether every copy that failed was for a stopped receiver."""
+    if isinstance(result, CaxtonError) and len(envelope.receiver) > 1:
+        # It is the first receiver's alone.
+        return False
+    return all(isinstance(error, AgentStopped) for error in _errors(result))
 
 
 def _errors(result: Receipt | CaxtonError) -> list[CaxtonError]:

@@ -13,9 +13,12 @@ from caxton_nats.core.registry import Registry
 from caxton_nats.core.statistics import DeadLetterStats
 from caxton_nats.engine import conversations, deadlines
 from caxton_nats.engine.accounts import STATS, Accounts, Overview
+from caxton_nats.engine.barrier import SYNC, Barrier
 from caxton_nats.engine.burial import Burial
 from caxton_nats.engine.conversations import Conversations
 from caxton_nats.engine.expiry import Expiry
+from caxton_nats.engine.lifecycle import KIND as DRAIN
+from caxton_nats.engine.lifecycle import Lifecycle
 from caxton_nats.engine.mailbox import Mailbox
 from caxton_nats.engine.meter import Meter
 from caxton_nats.engine.receiver import MailboxOptions, Receiver
@@ -100,9 +103,6 @@ def build(
     meter = Meter(ports.clock)
     observer = meter.observing(guarded(observer))
     ports = msgspec.structs.replace(ports, publisher=meter.counting(ports.publisher))
-    router = Router(ports, registry, options, observer=observer, meter=meter)
-    accounts = Accounts(ports, registry, meter)
-    own_door = door or router
     burial = Burial(
         ports,
         registry,
@@ -110,6 +110,11 @@ def build(
         max_body=options.max_body,
         observer=observer,
     )
+    router = Router(ports, registry, options, burial=burial, observer=observer, meter=meter)
+    barrier = Barrier(ports, router.settled)
+    lifecycle = Lifecycle(ports, barrier)
+    accounts = Accounts(ports, registry, meter)
+    own_door = door or router
     expires = Expiry(ports, burial, ack_wait=mailbox_options.ack_wait)
     kept = Conversations(ports)
     return Platform(
@@ -121,7 +126,12 @@ def build(
         door=own_door,
         registrar=registrar
         or LocalRegistrar(
-            ports, registry, health, platform=options.platform, queue_size=options.queue_size
+            ports,
+            registry,
+            health,
+            lifecycle,
+            platform=options.platform,
+            queue_size=options.queue_size,
         ),
         burial=burial,
         redrive=Redrive(ports, own_door, observer=observer),
@@ -130,6 +140,10 @@ def build(
         routes=door is None,
         accounts=accounts,
         conversations=kept,
-        answers={STATS: accounts.answer},
-        when_due={deadlines.KIND: expires.when_due, conversations.KIND: kept.when_due},
+        answers={STATS: accounts.answer, SYNC: barrier.answer},
+        when_due={
+            deadlines.KIND: expires.when_due,
+            conversations.KIND: kept.when_due,
+            DRAIN: lifecycle.when_due,
+        },
     )

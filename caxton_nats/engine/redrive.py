@@ -5,7 +5,9 @@ from __future__ import annotations
 from caxton_nats.core.dead_letter import REDRIVES_HEADER, DeadLetter, Origin, Stage
 from caxton_nats.core.envelope import Claim
 from caxton_nats.core.errors import CaxtonError, ConfigurationError
-from caxton_nats.core.identifiers import token
+from caxton_nats.core.identifiers import AgentId, token
+from caxton_nats.core.lifecycle import stopped
+from caxton_nats.core.registry import AgentState
 from caxton_nats.engine import aftercare, stored
 from caxton_nats.ports import Door, Letter, Ports, Submission
 from caxton_nats.telemetry import Action, Event, Observer, event
@@ -28,15 +30,18 @@ class Redrive:
 
         Raises:
             ConfigurationError: there is no such dead letter.
+            AgentStopped: its receiver is stopped, and has to register again first.
             CaxtonError: it could not be stored; the dead letter stays.
         """
         letter = await self._find(letter_id)
-        # An original left behind by a crash would be delivered beside the redriven copy.
-        if letter.stage is Stage.DELIVER:
-            await self._ports.mailboxes.discard(letter.origin)
-            await self._to_mailbox(letter)
-        else:
+        if letter.stage is Stage.ROUTE:
             await self._through_router(letter)
+        else:
+            await self._refuse_if_stopped(letter.agent)
+            if letter.stage is Stage.DELIVER:
+                # An original left behind by a crash would be delivered beside the redriven copy.
+                await self._ports.mailboxes.discard(letter.origin)
+            await self._to_mailbox(letter)
         await self._ports.dead_letters.remove(letter.id)
         if letter.body_claim is not None:
             await self._ports.contents.remove(letter.body_claim)
@@ -67,10 +72,16 @@ class Redrive:
 
     async def _content_claim(self, letter: DeadLetter) -> Claim | None:
         """Return where the receiver's own copy of large content lies, if there is one."""
-        if letter.stage is not Stage.DELIVER:
+        if letter.stage is Stage.ROUTE:
             return None
         envelope = stored.readable(await self.original(letter))
         return envelope.claim if envelope is not None else None
+
+    async def _refuse_if_stopped(self, agent: AgentId) -> None:
+        registered = await self._ports.registry_store.load(agent)
+        if registered is not None and registered[0].state is AgentState.STOPPED:
+            # It would only die again.
+            raise stopped(agent)
 
     async def _find(self, letter_id: str) -> DeadLetter:
         letter = await self._ports.dead_letters.get(letter_id)

@@ -17,9 +17,10 @@ from caxton_nats.core.lease import (
     leased,
     renewed,
 )
-from caxton_nats.core.registry import Registration, Registry
+from caxton_nats.core.registry import AgentState, Registration, Registry
 from caxton_nats.core.routing import agent_not_found
-from caxton_nats.ports import Ports, Pulse
+from caxton_nats.engine.lifecycle import Lifecycle
+from caxton_nats.ports import Ports, Pulse, StateChange
 
 _CHECKS = 6
 _PAUSE = timedelta(milliseconds=250)
@@ -31,13 +32,21 @@ class LocalRegistrar:
     """Registers agents in the store (seed: register_agent, deregister_agent)."""
 
     def __init__(
-        self, ports: Ports, registry: Registry, health: Health, *, platform: str, queue_size: int
+        self,
+        ports: Ports,
+        registry: Registry,
+        health: Health,
+        lifecycle: Lifecycle,
+        *,
+        platform: str,
+        queue_size: int,
     ) -> None:
         self._ports = ports
         self._registry = registry
         self._health = health
         self._platform = platform
         self._queue_size = queue_size
+        self._lifecycle = lifecycle
 
     async def register(
         self,
@@ -74,7 +83,7 @@ class LocalRegistrar:
             registered_at=self._ports.clock.now(),
         )
         try:
-            await self._ports.registry_store.save(
+            revision = await self._ports.registry_store.save(
                 registration, revision=stored[1] if stored else None
             )
         except RevisionConflict:
@@ -83,7 +92,7 @@ class LocalRegistrar:
         if beat is None and found is not None:
             await self._ports.leases.remove(agent)
             self._health.remove(agent)
-        self._registry.put(registration)
+        self._registry.learn(registration, revision)
         return registration
 
     async def heartbeat(self, agent: AgentId, beat: Heartbeat) -> Lease:
@@ -123,14 +132,27 @@ class LocalRegistrar:
             return True
         raise RevisionConflict(f"the lease of {agent} changes all the time", field="agent")
 
+    async def update_state(
+        self, agent: AgentId, state: AgentState, *, drain: timedelta | None = None
+    ) -> StateChange:
+        """Change the agent's state (see `ports.Registrar`)."""
+        return await self._lifecycle.update(agent, state, drain=drain)
+
     async def deregister(self, agent: AgentId) -> bool:
-        """Remove registration, lease and consumer; False if there was none. Stored mail stays."""
-        known = await self._ports.registry_store.remove(agent)
+        """Remove registration and lease; False if there was none.
+
+        Returns when every router knows. Mail that is stored is left to a router service, and the
+        consumer with it; without mail the consumer goes at once.
+        """
+        revision = await self._ports.registry_store.remove(agent)
         self._registry.remove(agent)
         await self._ports.leases.remove(agent)
         self._health.remove(agent)
-        await self._ports.mailboxes.remove(agent)
-        return known
+        if revision:
+            await self._lifecycle.known(revision)
+        if not (await self._ports.mailboxes.status(agent)).pending:
+            await self._ports.mailboxes.remove(agent)
+        return bool(revision)
 
     def _check_name(self, agent: AgentId) -> None:
         if platform_part(agent) != self._platform:

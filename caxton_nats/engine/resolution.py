@@ -1,7 +1,8 @@
 """resolve: from the names in a message to the registrations of its receivers.
 
 The registry in memory answers nearly always. A name that it does not have is asked of the store
-before it is called unknown, so that an agent can be written to the moment it has registered.
+before it is called unknown, so that an agent can be written to the moment it has registered. After
+a lost connection the registry may miss a change of a state, so nothing is routed until it is whole.
 """
 
 from __future__ import annotations
@@ -19,6 +20,14 @@ class Resolution:
         self._registry = registry
         self._store = store
 
+    async def current(self) -> int:
+        """Return when the registry misses no change; another number after each time it might.
+
+        Raises:
+            NotConnected: the connection was lost, and is not back in time.
+        """
+        return await self._store.caught_up()
+
     async def resolve(self, envelope: Envelope) -> Route:
         """Return the route of a completed envelope.
 
@@ -31,7 +40,7 @@ class Resolution:
         for agent in found.unknown:
             stored = await self._store.load(agent)
             if stored is not None:
-                self._registry.put(stored[0])
+                self._registry.learn(*stored)
         found = route(envelope, self._registry)
         if not found.found:
             raise agent_not_found(found.unknown[0])

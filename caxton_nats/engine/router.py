@@ -6,8 +6,9 @@ routers may run. Each message of a batch fails or succeeds on its own.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter_ns
 
 import msgspec
@@ -22,8 +23,10 @@ from caxton_nats.core.registry import Registry
 from caxton_nats.core.staged_receipt import StagedReceipt
 from caxton_nats.core.validation import Limits, check, complete
 from caxton_nats.engine.admission import Admission, Candidate
+from caxton_nats.engine.burial import Burial
 from caxton_nats.engine.dispatch import Accepted, Dispatch
 from caxton_nats.engine.meter import Meter
+from caxton_nats.engine.reception import Reception
 from caxton_nats.engine.resolution import Resolution
 from caxton_nats.ports import Outcome, Ports, Receipt, Submission
 from caxton_nats.telemetry import Action, Observer, event
@@ -52,14 +55,18 @@ class Router:
         registry: Registry,
         options: RouterOptions,
         *,
+        burial: Burial,
         observer: Observer,
         meter: Meter,
     ) -> None:
         self._ports = ports
         self._options = options
+        self._burial = burial
         self._observe = observer
         self._meter = meter
+        self._under_way: set[asyncio.Future[None]] = set()
         self._resolution = Resolution(registry, ports.registry_store)
+        self._reception = Reception(ports.conversations)
         self._admission = Admission(ports, options.terms)
         self._dispatch = Dispatch(ports, max_body=options.max_body, queue_size=options.queue_size)
 
@@ -70,9 +77,20 @@ class Router:
         receiver got the message, the result is the first receiver's error.
         """
         began = perf_counter_ns()
-        results = await self._send(batch)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._under_way.add(done)
+        try:
+            results = await self._send(batch)
+        finally:
+            self._under_way.discard(done)
+            done.set_result(None)
         self._meter.routed(results, perf_counter_ns() - began)
         return results
+
+    async def settled(self) -> None:
+        """Return when all batches that are being routed now are done."""
+        if self._under_way:
+            await asyncio.wait(self._under_way)
 
     async def _send(self, batch: Sequence[Submission]) -> list[Receipt | CaxtonError]:
         try:
@@ -93,17 +111,48 @@ class Router:
         return await self._ports.receipts.list(sender, message_id)
 
     async def _route(self, batch: Sequence[Submission]) -> list[Receipt | CaxtonError]:
-        results: list[Receipt | CaxtonError | None] = [None] * len(batch)
-        accepted: dict[int, Accepted] = {}
+        results: dict[int, Receipt | CaxtonError] = {}
+        checked: dict[int, Envelope] = {}
         for at, submission in enumerate(batch):
             try:
-                envelope = await self._take_up(self._check(submission))
-                accepted[at] = Accepted(envelope, await self._resolution.resolve(envelope))
+                checked[at] = await self._take_up(self._check(submission))
             except CaxtonError as refusal:
                 results[at] = refusal
-        await self._admit(accepted, results)
+        accepted = await self._resolve_and_admit(checked, results)
         await self._publish(accepted, results)
-        return [self._report(*pair) for pair in zip(batch, results, strict=True)]
+        return [self._report(one, results[at]) for at, one in enumerate(batch)]
+
+    async def _resolve_and_admit(
+        self, checked: Mapping[int, Envelope], results: dict[int, Receipt | CaxtonError]
+    ) -> dict[int, Accepted]:
+        """Return what may be published, by a registry that has missed no change until then."""
+        while True:
+            refused: dict[int, CaxtonError] = {}
+            accepted: dict[int, Accepted] = {}
+            try:
+                known = await self._resolution.current()
+                for at, envelope in checked.items():
+                    await self._resolve(at, envelope, accepted, refused)
+                await self._admit(accepted, refused)
+                if await self._resolution.current() == known:
+                    results.update(refused)
+                    return accepted
+            except CaxtonError as error:
+                results.update(dict.fromkeys(checked, error))
+                return {}
+
+    async def _resolve(
+        self,
+        at: int,
+        envelope: Envelope,
+        accepted: dict[int, Accepted],
+        refused: dict[int, CaxtonError],
+    ) -> None:
+        try:
+            route = await self._resolution.resolve(envelope)
+            accepted[at] = await self._reception.sort(envelope, route)
+        except CaxtonError as refusal:
+            refused[at] = refusal
 
     def _check(self, submission: Submission) -> Envelope:
         """Decode, complete, check: the message as it will be stored, or raise why not."""
@@ -134,27 +183,40 @@ class Router:
         check(whole, self._options.limits, self._ports.clock.now())
         return whole
 
-    async def _admit(
-        self, accepted: dict[int, Accepted], results: list[Receipt | CaxtonError | None]
-    ) -> None:
-        candidates = [
-            Candidate(one.envelope, [registration.agent for registration in one.route.found])
-            for one in accepted.values()
-        ]
-        refusals = await self._admission.admit(candidates)
-        for at, refusal in zip(list(accepted), refusals, strict=True):
+    async def _admit(self, accepted: dict[int, Accepted], refused: dict[int, CaxtonError]) -> None:
+        """Record the messages that anybody takes in their conversations."""
+        candidates = {
+            at: Candidate(one.envelope, [registration.agent for registration in one.route.found])
+            for at, one in accepted.items()
+            if one.route.found
+        }
+        refusals = await self._admission.admit(list(candidates.values()))
+        for at, refusal in zip(candidates, refusals, strict=True):
             if refusal is not None:
-                results[at] = refusal
+                refused[at] = refusal
                 del accepted[at]
 
     async def _publish(
-        self, accepted: dict[int, Accepted], results: list[Receipt | CaxtonError | None]
+        self, accepted: Mapping[int, Accepted], results: dict[int, Receipt | CaxtonError]
     ) -> None:
-        published = await self._dispatch.publish(list(accepted.values()))
+        ready = [await self._keep_for_stopped(one) for one in accepted.values()]
+        published = await self._dispatch.publish(ready)
         for (at, one), result in zip(accepted.items(), published, strict=True):
             results[at] = result
             if isinstance(result, Receipt):
                 self._tell_routed(one.envelope, result.outcomes)
+
+    async def _keep_for_stopped(self, one: Accepted) -> Accepted:
+        """Write the dead letters for receivers that are stopped, or say why that is not certain."""
+        if not one.stopped:
+            return one
+        refused = dict(one.refused)
+        try:
+            for letter in await self._dispatch.pack(one.envelope, one.stopped):
+                await self._burial.keep(letter, one.envelope, refused[letter.receiver])
+        except CaxtonError as error:
+            refused |= {registration.agent: error for registration in one.stopped}
+        return msgspec.structs.replace(one, refused=refused)
 
     def _tell_routed(self, envelope: Envelope, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
@@ -164,11 +226,8 @@ class Router:
                 self._observe(event(action, outcome.receiver, envelope, origin=origin))
 
     def _report(
-        self, submission: Submission, result: Receipt | CaxtonError | None
+        self, submission: Submission, result: Receipt | CaxtonError
     ) -> Receipt | CaxtonError:
-        if result is None:
-            # Each stage leaves a result or raises; this line is the proof that none forgot.
-            raise AssertionError("a message of the batch has no result")
         if isinstance(result, CaxtonError):
             self._observe(event(Action.REFUSED, submission.sender, detail=str(result)))
         return result

@@ -30,7 +30,7 @@ from caxton_nats.jetstream.headers import (
     MSG_ID,
     ROLLUP,
 )
-from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
+from caxton_nats.jetstream.publisher import TRIES, JetStreamPublisher, Post
 from caxton_nats.tasks import end, heeding_cancellation
 
 T = TypeVar("T")
@@ -56,29 +56,57 @@ class Mirror(Protocol[T_contra]):
 class _Watch(Generic[T]):
     """Gives a mirror the first records in one go, then each change."""
 
-    def __init__(self, mirror: Mirror[T], ready: asyncio.Future[None]) -> None:
+    def __init__(
+        self, mirror: Mirror[T], reached: Callable[[int], None], ready: asyncio.Future[None]
+    ) -> None:
         self._mirror = mirror
+        self._reached = reached
         self._initial: list[T] | None = []
+        self._last = 0
+        self._moved = asyncio.Event()
         self.ready = ready
+        self.losses = 0
+        """Connections lost before this watch began: at the next one it may miss changes."""
+        self.revision = 0
+        """The last change that is in the mirror; 0 while it is being read as a whole."""
 
-    def begin(self) -> None:
+    def begin(self, losses: int) -> None:
         self._initial = []
+        self._last = self.revision = 0
+        self.losses = losses
 
-    def take(self, key: str, record: T | None) -> None:
+    def take(self, key: str, record: T | None, revision: int) -> None:
+        self._last = revision
         if self._initial is not None:
             self._initial += [] if record is None else [record]
-        elif record is None:
+            return
+        if record is None:
             self._mirror.forget(key)
         else:
             self._mirror.put(record)
+        self._move()
 
     def complete(self) -> None:
         """All that was there has been given (nats-py says so again after a quiet time)."""
         if self._initial is not None:
             self._mirror.replace(self._initial)
             self._initial = None
+            self._move()
         if not self.ready.done():
             self.ready.set_result(None)
+
+    def is_complete(self) -> bool:
+        return self._initial is None
+
+    async def moved(self) -> None:
+        """Return when there is something new."""
+        await self._moved.wait()
+
+    def _move(self) -> None:
+        self.revision = self._last
+        self._reached(self._last)
+        self._moved.set()
+        self._moved = asyncio.Event()
 
 
 class Bucket(Generic[T]):
@@ -93,6 +121,7 @@ class Bucket(Generic[T]):
         self._decoder = msgspec.json.Decoder(kind)
         self._encoder = msgspec.json.Encoder()
         self._watching: set[asyncio.Task[None]] = set()
+        self._watches: list[_Watch[T]] = []
 
     async def load(self, key: str, *, latest: bool = False) -> tuple[T, int] | None:
         """Return the record and its revision; None if there is none.
@@ -140,14 +169,13 @@ class Bucket(Generic[T]):
         """Write the record whatever its revision."""
         await self._publisher.store_one(Post(self._subject(key), self._encoder.encode(value), {}))
 
-    async def remove(self, key: str) -> bool:
-        """Remove the record; False if there was none."""
+    async def remove(self, key: str) -> int:
+        """Remove the record; return the revision of that, 0 if there was none."""
         record = await direct.last(self._connection, self._stream, self._subject(key))
         if record is None or record.deleted:
-            return False
+            return 0
         headers = {KV_OPERATION: "PURGE", ROLLUP: "sub"}
-        await self._publisher.store_one(Post(self._subject(key), b"", headers))
-        return True
+        return (await self._publisher.store_one(Post(self._subject(key), b"", headers))).sequence
 
     async def purge(self, key: str, *, revision: int) -> None:
         """Remove the record if its revision is still this, without a marker of its deletion.
@@ -187,15 +215,49 @@ class Bucket(Generic[T]):
                 if record is not None:
                     yield record
 
-    async def follow(self, mirror: Mirror[T]) -> None:
+    async def follow(
+        self, mirror: Mirror[T], *, reached: Callable[[int], None] = lambda _: None
+    ) -> None:
         """Keep the mirror equal to the bucket until `stop`; returns when all records are in.
 
         After a lost connection the records are given as a whole again, so that no change can be
         missed.
+
+        Args:
+            mirror: what is kept.
+            reached: is told the revision of the last change that is in it.
         """
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._watching.add(asyncio.create_task(self._watch_forever(_Watch(mirror, ready))))
+        watch = _Watch(mirror, reached, ready)
+        self._watching.add(asyncio.create_task(self._watch_forever(watch)))
         await ready
+        self._watches.append(watch)
+
+    async def caught_up(self, revision: int = 0) -> int:
+        """Return when all mirrors have this write and miss no change, and how often they might.
+
+        Raises:
+            NotConnected: they have not, in the time that a write is tried for.
+        """
+        try:
+            async with asyncio.timeout(self._connection.timeout * TRIES):
+                for watch in self._watches:
+                    while not self._has(watch, revision):
+                        await watch.moved()
+        except TimeoutError:
+            raise NotConnected(
+                f"what is known of {self._name} may be out of date",
+                hint="the connection to NATS was lost; sending again is safe",
+            ) from None
+        return self._connection.losses
+
+    def _has(self, watch: _Watch[T], revision: int) -> bool:
+        return (
+            watch.is_complete()
+            and watch.revision >= revision
+            and watch.losses == self._connection.losses
+            and self._connection.is_connected
+        )
 
     async def stop(self) -> None:
         """End all watches."""
@@ -209,7 +271,7 @@ class Bucket(Generic[T]):
             while True:
                 reconnected.clear()
                 try:
-                    await self._watch(watch, reconnected)
+                    await self._watch_until(watch, reconnected)
                 except (NatsError, CaxtonError, TimeoutError) as error:
                     if not watch.ready.done():
                         watch.ready.set_exception(translate(error, f"watching {self._name}"))
@@ -219,12 +281,24 @@ class Bucket(Generic[T]):
         finally:
             forget()
 
-    async def _watch(self, watch: _Watch[T], reconnected: asyncio.Event) -> None:
+    async def _watch_until(self, watch: _Watch[T], reconnected: asyncio.Event) -> None:
+        """Watch until the connection is another: what it missed nobody tells the watcher."""
+        watching = asyncio.create_task(self._watch(watch))
+        waiting = asyncio.create_task(reconnected.wait())
+        try:
+            await asyncio.wait({watching, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                watching.result()
+        finally:
+            await end([watching, waiting])
+
+    async def _watch(self, watch: _Watch[T]) -> None:
+        losses = self._connection.losses
         bucket = await self._connection.client.jetstream().key_value(self._name)
         watcher = await bucket.watchall()
-        watch.begin()
+        watch.begin(losses)
         try:
-            while not reconnected.is_set():
+            while True:
                 try:
                     with heeding_cancellation():
                         entry = await watcher.updates(timeout=1.0)  # type: ignore[no-untyped-call]
@@ -234,7 +308,7 @@ class Bucket(Generic[T]):
                 if entry is None:
                     watch.complete()
                 else:
-                    watch.take(entry.key, self._decode(entry))
+                    watch.take(entry.key, self._decode(entry), int(entry.revision or 0))
         finally:
             await watcher.stop()  # type: ignore[no-untyped-call]
 

@@ -38,6 +38,8 @@ class Connection:
         self.timeout = timeout
         self._listeners: list[Callable[[], None]] = []
         self._closing = False
+        self.losses = 0
+        """How often the connection was lost."""
 
     @property
     def max_payload(self) -> int:
@@ -72,7 +74,8 @@ class Connection:
             listener()
 
     async def disconnected(self) -> None:
-        """Log it, unless it was meant."""
+        """Count it; log it, unless it was meant."""
+        self.losses += 1
         if not self._closing:
             log.warning("connection to NATS lost; trying again until it is back")
 
@@ -92,11 +95,20 @@ class Connection:
             raise api_error(error.get("err_code", 0), error.get("description", ""), what)
         return data
 
-    async def request(self, subject: str, payload: bytes, *, what: str) -> bytes:
-        """Send a request and return the answer's payload, with our own errors."""
+    async def request(
+        self, subject: str, payload: bytes, *, what: str, longer: float = 0.0
+    ) -> bytes:
+        """Send a request and return the answer's payload, with our own errors.
+
+        Args:
+            subject: whom to ask.
+            payload: what to ask.
+            what: for the error.
+            longer: seconds that the answer may take beyond what a request takes.
+        """
         try:
             with heeding_cancellation():
-                answer = await self.client.request(subject, payload, timeout=self.timeout)
+                answer = await self.client.request(subject, payload, timeout=self.timeout + longer)
         except (NatsError, TimeoutError) as error:
             raise translate(error, what) from None
         return bytes(answer.data)

@@ -20,6 +20,8 @@ from nats.errors import Error as NatsError
 from caxton_nats.core.errors import CaxtonError, InvalidEnvelope, TransportError
 from caxton_nats.core.identifiers import AgentId, check_message_id
 from caxton_nats.core.lease import Heartbeat
+from caxton_nats.core.lifecycle import seconds
+from caxton_nats.core.registry import AgentState
 from caxton_nats.jetstream import subjects
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.headers import kept_headers
@@ -53,6 +55,14 @@ class _Asking(msgspec.Struct, forbid_unknown_fields=True):
     message_id: str
 
 
+class _Changing(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a request for another state."""
+
+    state: AgentState
+    drain: float | None = None
+    """Seconds; for Draining."""
+
+
 class Doors:
     """Serves the request doors until closed."""
 
@@ -78,6 +88,7 @@ class Doors:
             (subjects.HEARTBEAT, self._in_task(self._heartbeat)),
             (subjects.RELEASE, self._in_task(self._release)),
             (subjects.RECEIPTS, self._in_task(self._receipts)),
+            (subjects.STATE, self._in_task(self._update_state)),
         ):
             self._subscriptions.append(
                 await self._connection.client.subscribe(
@@ -168,6 +179,20 @@ class Doors:
             ) from None
         found = await self._door.receipts(sender, check_message_id(message_id))
         return {"receipts": msgspec.to_builtins(found)}
+
+    async def _update_state(self, agent: AgentId, body: bytes) -> dict[str, Any]:
+        try:
+            wanted = msgspec.json.decode(body, type=_Changing)
+        except msgspec.MsgspecError as error:
+            raise InvalidEnvelope(
+                f"the change cannot be read: {error}",
+                field="body",
+                hint='for example {"state": "Draining", "drain": 60}',
+            ) from None
+        drain = None if wanted.drain is None else seconds(wanted.drain)
+        changed = await self._registrar.update_state(agent, wanted.state, drain=drain)
+        built: dict[str, Any] = msgspec.to_builtins(changed)
+        return built
 
     def _in_task(self, answer: Answer) -> Callable[[Msg], Awaitable[None]]:
         """Answer each request in a task of its own: nats-py calls back one after the other."""

@@ -63,7 +63,7 @@ class KvLeases:
 
     async def remove(self, agent: AgentId) -> bool:
         """Remove the lease; False if there was none."""
-        return await self._bucket.remove(agent_token(agent))
+        return bool(await self._bucket.remove(agent_token(agent)))
 
     async def follow(self, health: Health) -> None:
         """Keep ``health`` equal to the bucket; returns when the first complete state is in."""

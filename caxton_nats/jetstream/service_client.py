@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -14,11 +15,18 @@ from caxton_nats.core.envelope import NO_CONTENT, Claim, Envelope, content_bytes
 from caxton_nats.core.errors import CaxtonError, InvalidEnvelope, TransportError
 from caxton_nats.core.identifiers import AgentId, MessageId, agent_token, platform_part
 from caxton_nats.core.lease import Heartbeat, Lease
-from caxton_nats.core.registry import Registration
+from caxton_nats.core.registry import AgentState, Registration
 from caxton_nats.core.staged_receipt import StagedReceipt
 from caxton_nats.jetstream import subjects
 from caxton_nats.jetstream.connection import Connection
-from caxton_nats.ports import ContentStore, Outcome, Receipt, Submission
+from caxton_nats.ports import (
+    ContentStore,
+    Outcome,
+    Receipt,
+    StateChange,
+    Submission,
+)
+from caxton_nats.ports.doors import REACH_WAIT
 
 TRIES = 3
 """A request without an answer is repeated: the message id makes that safe."""
@@ -72,9 +80,17 @@ class ServiceClient:
         answer = await self._ask(subjects.RELEASE, agent, body)
         return bool(answer["released"])
 
+    async def update_state(
+        self, agent: AgentId, state: AgentState, *, drain: timedelta | None = None
+    ) -> StateChange:
+        """Have the service change the state (see `ports.Registrar`)."""
+        body = {"state": state, "drain": drain.total_seconds() if drain is not None else None}
+        answer = await self._ask(subjects.STATE, agent, msgspec.json.encode(body), patient=True)
+        return msgspec.convert(answer, StateChange)
+
     async def deregister(self, agent: AgentId) -> bool:
         """Deregister through the service (see `ports.Registrar`)."""
-        answer = await self._ask(subjects.DEREGISTER, agent, b"")
+        answer = await self._ask(subjects.DEREGISTER, agent, b"", patient=True)
         return bool(answer["deregistered"])
 
     async def _send(self, submission: Submission) -> Receipt | CaxtonError:
@@ -110,7 +126,10 @@ class ServiceClient:
         except CaxtonError as error:
             log.warning("the upload %s stays behind: %s", upload.object, error)
 
-    async def _ask(self, subject: str, agent: AgentId, body: bytes) -> dict[str, Any]:
+    async def _ask(
+        self, subject: str, agent: AgentId, body: bytes, *, patient: bool = False
+    ) -> dict[str, Any]:
+        """Ask the service; a patient one asks once, for a second time would meet its own change."""
         if platform_part(agent) != self._platform:
             # The subject has no place for it: the service would take it for its own agent.
             raise InvalidEnvelope(
@@ -120,12 +139,15 @@ class ServiceClient:
                 value=agent,
             )
         subject = f"{subject}.{agent_token(agent)}"
-        for tried in range(1, TRIES + 1):
+        tries, longer = (1, REACH_WAIT.total_seconds()) if patient else (TRIES, 0.0)
+        for tried in range(1, tries + 1):
             try:
-                data = await self._connection.request(subject, body, what=f"request {subject}")
+                data = await self._connection.request(
+                    subject, body, what=f"request {subject}", longer=longer
+                )
                 break
             except TransportError:
-                if tried == TRIES:
+                if tried == tries:
                     raise
                 await asyncio.sleep(0.2 * tried)
         answer: dict[str, Any] = msgspec.json.decode(data)

@@ -57,13 +57,21 @@ class KvRegistryStore:
         """Return the registration and its revision."""
         return await self._bucket.load(agent_token(agent))
 
-    async def remove(self, agent: AgentId) -> bool:
-        """Remove the registration; False if there was none."""
+    async def remove(self, agent: AgentId) -> int:
+        """Remove the registration; return the revision of that, 0 if there was none."""
         return await self._bucket.remove(agent_token(agent))
 
     async def follow(self, registry: Registry) -> None:
         """Keep ``registry`` equal to the bucket; returns when the first complete state is in."""
-        await self._bucket.follow(_RegistryMirror(registry, self._platform))
+
+        def reached(revision: int) -> None:
+            registry.revision = revision
+
+        await self._bucket.follow(_RegistryMirror(registry, self._platform), reached=reached)
+
+    async def caught_up(self, revision: int = 0) -> int:
+        """Return when the registry has this write and misses no change."""
+        return await self._bucket.caught_up(revision)
 
     async def stop(self) -> None:
         """End the watch."""

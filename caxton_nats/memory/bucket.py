@@ -17,7 +17,7 @@ class Bucket(Generic[_Key, _Value]):
     def __init__(self, what: str) -> None:
         self.records: dict[_Key, tuple[_Value, int]] = {}
         self._what = what
-        self._last = 0
+        self.last = 0
 
     def save(self, key: _Key, record: _Value, revision: int | None) -> int:
         """Write the record if its revision is still this (None: there is none yet)."""
@@ -30,11 +30,13 @@ class Bucket(Generic[_Key, _Value]):
                 value=revision,
                 hint="read it again and decide again",
             )
-        self._last += 1
-        self.records[key] = (record, self._last)
-        return self._last
+        self.last += 1
+        self.records[key] = (record, self.last)
+        return self.last
 
-    def remove(self, key: _Key) -> bool:
-        """Remove the record; False if there was none."""
-        self._last += 1
-        return self.records.pop(key, None) is not None
+    def remove(self, key: _Key) -> int:
+        """Remove the record; return the revision of that, 0 if there was none."""
+        if self.records.pop(key, None) is None:
+            return 0
+        self.last += 1
+        return self.last

@@ -35,7 +35,7 @@ class MemoryLeases:
         await turn()
         for health in self._followers:
             health.remove(agent)
-        return self._bucket.remove(agent)
+        return bool(self._bucket.remove(agent))
 
     async def follow(self, health: Health) -> None:
         """Keep ``health`` equal to the store from now on."""

@@ -10,7 +10,7 @@ from itertools import islice
 from caxton_nats.core import dead_letter
 from caxton_nats.core.dead_letter import DeadLetter, Origin
 from caxton_nats.core.envelope import Claim
-from caxton_nats.core.errors import InvalidEnvelope
+from caxton_nats.core.errors import InvalidEnvelope, NotConnected
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.registry import Registration, Registry
 from caxton_nats.memory.bucket import Bucket
@@ -93,6 +93,7 @@ class MemoryRegistryStore:
         saved = self._bucket.save(registration.agent, registration, revision)
         for registry in self._followers:
             registry.put(registration)
+            registry.revision = saved
         return saved
 
     async def load(self, agent: AgentId) -> tuple[Registration, int] | None:
@@ -100,18 +101,27 @@ class MemoryRegistryStore:
         await turn()
         return self._bucket.records.get(agent)
 
-    async def remove(self, agent: AgentId) -> bool:
-        """Remove the registration; False if there was none."""
+    async def remove(self, agent: AgentId) -> int:
+        """Remove the registration; 0 if there was none."""
         await turn()
-        for registry in self._followers:
+        removed = self._bucket.remove(agent)
+        for registry in self._followers if removed else ():
             registry.remove(agent)
-        return self._bucket.remove(agent)
+            registry.revision = removed
+        return removed
 
     async def follow(self, registry: Registry) -> None:
         """Keep the registry equal to the store from now on."""
         await turn()
         registry.replace(registration for registration, _ in self._bucket.records.values())
+        registry.revision = self._bucket.last
         self._followers.append(registry)
+
+    async def caught_up(self, revision: int = 0) -> int:
+        """Followers are told before a write returns, and no connection is ever lost."""
+        if revision > self._bucket.last:
+            raise NotConnected("no such write has been made", field="revision", value=revision)
+        return 0
 
 
 class MemoryAttempts:

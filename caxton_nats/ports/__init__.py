@@ -1,15 +1,14 @@
 """What the engine and the SDK need from the world; an adapter is whatever fulfils these.
 
 Two do: ``caxton_nats.jetstream`` and ``caxton_nats.memory``, held together by tests/conformance.
-Batches go in and results come out in the same order; a result that is an error belongs to that
-item alone. Every method may raise `TransportError`; nothing here raises a nats-py exception.
+Results come in the order of their batch. Any method may raise `TransportError`, none of nats-py's.
 """
 
 from __future__ import annotations
 
 from caxton_nats.ports.adapter import Ports
 from caxton_nats.ports.conversations import ConversationArchive, ConversationStore
-from caxton_nats.ports.doors import Door, Outcome, Receipt, Registrar, Submission
+from caxton_nats.ports.doors import Door, Outcome, Receipt, Registrar, StateChange, Submission
 from caxton_nats.ports.leases import Leases, Pulse
 from caxton_nats.ports.mail import (
     Attempts,
@@ -51,6 +50,7 @@ __all__ = [
     "Registrar",
     "RegistryStore",
     "Role",
+    "StateChange",
     "Stored",
     "StreamState",
     "Streams",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
@@ -12,8 +12,11 @@ from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import CaxtonError
 from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.core.lease import Heartbeat, Lease
-from caxton_nats.core.registry import Registration
+from caxton_nats.core.registry import AgentState, Registration
 from caxton_nats.core.staged_receipt import StagedReceipt
+
+REACH_WAIT = timedelta(seconds=5)
+"""How long a change of the registry waits for routers to go by it."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +59,21 @@ class Door(Protocol):
         """Return how far a message that asked for it is with each receiver; [] if nobody knows."""
 
 
+class StateChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of an agent's state that was made, and how far it has come."""
+
+    agent: AgentId
+    state: AgentState
+    drain_until: datetime | None = None
+    """When an agent that is Draining becomes Stopped."""
+    revision: int
+    """Of the registration that says so."""
+    everywhere: bool
+    """No router accepts anything any more by what was before."""
+    missing: tuple[str, ...] = ()
+    """The ids of routers that did not say so in time."""
+
+
 class Registrar(Protocol):
     """Where agents come to be known: in this process, or the router service over NATS."""
 
@@ -91,5 +109,24 @@ class Registrar(Protocol):
     async def release(self, agent: AgentId, instance: str) -> bool:
         """Give the lease back: the agent is away, its name is free. False if it was another's."""
 
+    async def update_state(
+        self, agent: AgentId, state: AgentState, *, drain: timedelta | None = None
+    ) -> StateChange:
+        """Change the agent's state; for operators.
+
+        Returns when every router goes by it, or after a few seconds with the ids of those that
+        did not say so.
+
+        Raises:
+            AgentNotFound: nobody of that name is registered.
+            InvalidStateTransition: the state may not follow the present one, or somebody else
+                changed it at the same moment.
+            InvalidEnvelope: the drain is out of its bounds.
+        """
+
     async def deregister(self, agent: AgentId) -> bool:
-        """Remove the registration; False if there was none. Stored mail stays."""
+        """Remove the registration; False if there was none.
+
+        Mail that is stored goes to the dead letters, after its retries, unless an agent of that
+        name registers before.
+        """

@@ -43,13 +43,23 @@ class RegistryStore(Protocol):
     async def load(self, agent: AgentId) -> tuple[Registration, int] | None:
         """Return the registration and its revision."""
 
-    async def remove(self, agent: AgentId) -> bool:
-        """Remove the registration; False if there was none."""
+    async def remove(self, agent: AgentId) -> int:
+        """Remove the registration; return the revision of that, 0 if there was none."""
 
     async def follow(self, registry: Registry) -> None:
         """Keep ``registry`` equal to the store, for as long as the adapter is connected.
 
         Returns when the first complete state is in.
+        """
+
+    async def caught_up(self, revision: int = 0) -> int:
+        """Return when every registry that follows has this write, and misses no change.
+
+        Between a lost connection and the next complete state a change may be missing. The number
+        that is returned is another after each such gap.
+
+        Raises:
+            NotConnected: it has not caught up in the time that a request may take.
         """
 
 

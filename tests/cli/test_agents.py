@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from caxton_nats import Agent, started
+from caxton_nats.core.errors import NotConnected
 from tests.cli.conftest import Caxton, Here
 
 
@@ -107,3 +108,43 @@ async def test_a_name_in_use_is_not_taken_over(caxton: Caxton, here: Here) -> No
     async with started(here.platform, Agent("bob")):
         refused = await caxton("agents", "register", "bob", "--json")
     assert (refused.code, refused.error["code"]) == (1, "AgentAlreadyRegistered")
+
+
+async def test_state_of_an_agent_is_changed_and_shown(caxton: Caxton, here: Here) -> None:
+    """A drain has a deadline, which both the change and `show` tell; case does not matter."""
+    await caxton("agents", "register", "bob")
+    changed = await caxton("agents", "state", "bob", "draining", "--deadline", "120")
+    assert changed.code == 0
+    assert changed.out.startswith("bob@caxton is Draining until ")
+    assert "every router goes by it" in changed.out
+    shown = await caxton("agents", "show", "bob")
+    assert "Draining" in shown.out
+    assert "drains until" in shown.out
+    document = (await caxton("agents", "state", "bob", "Stopped", "--json")).json
+    assert (document["state"], document["everywhere"], document["missing"]) == ("Stopped", True, [])
+
+
+async def test_state_that_may_not_follow(caxton: Caxton, here: Here) -> None:
+    """It fails with 1 and says what may; a state that does not exist is a wrong command line."""
+    await caxton("agents", "register", "bob")
+    failed = await caxton("agents", "state", "bob", "Loaded")
+    assert (failed.code, failed.out) == (1, "")
+    assert "bob@caxton is Running and cannot become Loaded" in failed.err
+    assert "Draining or Stopped" in failed.err
+    assert (await caxton("agents", "state", "bob", "Asleep")).code == 2
+    assert (await caxton("agents", "state", "bob", "Draining", "--deadline", "1")).code == 1
+
+
+async def test_change_that_some_router_may_not_know(caxton: Caxton, here: Here) -> None:
+    """It is made, a warning names the router, and the exit code is 5."""
+    await caxton("agents", "register", "bob")
+
+    async def deaf(_: bytes) -> bytes:
+        raise NotConnected("on purpose")
+
+    platform = here.platform
+    await platform.ports.peers.leave()
+    await platform.ports.peers.join({"sync": deaf})
+    changed = await caxton("agents", "state", "bob", "Stopped")
+    assert changed.code == 5
+    assert platform.ports.peers.own_id in changed.out

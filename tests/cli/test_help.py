@@ -13,7 +13,7 @@ from tests.cli.conftest import ROOT, Caxton
 
 PAGES = [
     *("up", "router", "send", "request", "receipts", "stats"),
-    *("agents list", "agents show", "agents register", "agents deregister"),
+    *("agents list", "agents show", "agents register", "agents state", "agents deregister"),
     *("conversations list", "conversations show"),
     *("conversations archive", "conversations stats"),
     *("dlq list", "dlq show", "dlq redrive", "dlq discard", "dlq stats"),

@@ -185,3 +185,39 @@ async def test_refused_save_is_not_mirrored(adapter: Adapter) -> None:
     await adapter.registry_store.save(alice, revision=None)
     await eventually(lambda: mirror.find(alice.agent) == alice)
     assert mirror.find(BOB) == original
+
+
+async def test_caught_up(adapter: Adapter) -> None:
+    """Who has waited for a write finds it in every registry that follows, and so a removal."""
+    mirrors = [Registry(), Registry()]
+    for mirror in mirrors:
+        await adapter.registry_store.follow(mirror)
+    async with adapter.another() as other:
+        for number in range(20):
+            agent = named(f"agent-{number}")
+            revision = await other.registry_store.save(registered(adapter, agent), revision=None)
+            await adapter.registry_store.caught_up(revision)
+            assert all(mirror.find(agent) for mirror in mirrors)
+            assert all(mirror.revision >= revision for mirror in mirrors)
+            removed = await other.registry_store.remove(agent)
+            assert removed > revision
+            await adapter.registry_store.caught_up(removed)
+            assert not any(mirror.find(agent) for mirror in mirrors)
+
+
+async def test_caught_up_with_what_was_there_before(adapter: Adapter) -> None:
+    """A registry that has just begun to follow has everything already, markers included."""
+    await adapter.registry_store.save(registered(adapter), revision=None)
+    revision = await adapter.registry_store.remove(BOB)
+    mirror = Registry()
+    await adapter.registry_store.follow(mirror)
+    await adapter.registry_store.caught_up(revision)
+    assert (mirror.find(BOB), mirror.revision) == (None, revision)
+
+
+async def test_caught_up_without_a_gap(adapter: Adapter) -> None:
+    """As long as no connection is lost, the number stays."""
+    await adapter.registry_store.follow(Registry())
+    first = await adapter.registry_store.caught_up()
+    revision = await adapter.registry_store.save(registered(adapter), revision=None)
+    assert await adapter.registry_store.caught_up(revision) == first

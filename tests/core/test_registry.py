@@ -194,3 +194,31 @@ def test_queue_size_beyond(size: int) -> None:
         100_000,
         size,
     )
+
+
+def test_learn() -> None:
+    """What was read elsewhere is put only if it is newer than all that the registry has seen."""
+    registry = Registry([registered(BOB)])
+    registry.revision = 5
+    registry.learn(registered(BOB, "old"), 5)
+    assert registry.find(BOB) == registered(BOB)
+    registry.learn(registered(BOB, "new"), 6)
+    assert registry.find(BOB) == registered(BOB, "new")
+
+
+def test_listeners() -> None:
+    """They are told of each change of their agent, its removal included, until they have enough."""
+    registry = Registry()
+    told: list[Registration | None] = []
+    forget = registry.listeners.add(BOB, told.append)
+    registry.put(registered(BOB))
+    registry.put(registered(ALICE))
+    registry.put(registered(BOB, "sing"))
+    registry.remove(BOB)
+    registry.replace([registered(BOB)])
+    registry.replace([])
+    assert told == [registered(BOB), registered(BOB, "sing"), None, registered(BOB), None]
+    forget()
+    forget()
+    registry.put(registered(BOB))
+    assert len(told) == 5

@@ -47,7 +47,7 @@ async def _router() -> None:
 
 async def _crashing(after: str) -> None:
     """Die over a submission: before its record, after it, after the notice, or before the ack."""
-    write, notify = DlqStream.write, Burial._notify
+    write, tell = DlqStream.write, Burial.tell
 
     async def dying_settle(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -64,13 +64,13 @@ async def _crashing(after: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return wrote
 
-    async def dying_notify(self: Burial, *arguments: Any) -> None:
-        await notify(self, *arguments)
+    async def dying_tell(self: Burial, *arguments: Any, **named: Any) -> None:
+        await tell(self, *arguments, **named)
         os.kill(os.getpid(), signal.SIGKILL)
 
     with (
         patch.object(DlqStream, "write", dying_write),
-        patch.object(Burial, "_notify", dying_notify),
+        patch.object(Burial, "tell", dying_tell),
     ):
         await _router()
 

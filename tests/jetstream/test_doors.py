@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -12,11 +13,11 @@ import pytest
 from caxton_nats.core.errors import AgentNotFound, CaxtonError
 from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.core.lease import Heartbeat, Lease, leased
-from caxton_nats.core.registry import Registration
+from caxton_nats.core.registry import AgentState, Registration
 from caxton_nats.core.staged_receipt import StagedReceipt
 from caxton_nats.jetstream.connection import Connection, connect
 from caxton_nats.jetstream.doors import BATCH, Doors
-from caxton_nats.ports import Outcome, Receipt, Submission
+from caxton_nats.ports import Outcome, Receipt, StateChange, Submission
 from tests.core.sample import NOON
 from tests.plugins.eventually import eventually
 
@@ -55,6 +56,19 @@ class Behind:
 
     async def release(self, agent: AgentId, instance: str) -> bool:
         return (agent, instance) == (BOB, "bob-1")
+
+    async def update_state(
+        self, agent: AgentId, state: AgentState, *, drain: timedelta | None = None
+    ) -> StateChange:
+        until = NOON + drain if drain is not None else None
+        return StateChange(
+            agent=agent,
+            state=state,
+            drain_until=until,
+            revision=7,
+            everywhere=False,
+            missing=("router-1",),
+        )
 
     async def deregister(self, agent: AgentId) -> bool:
         await self.passes.wait()
@@ -149,6 +163,29 @@ async def test_registration_that_cannot_be_read(
     error = (await ask(connection, "register.alice", body))["error"]
     assert (error["code"], error["field"]) == ("InvalidEnvelope", "body")
     assert "capabilities" in error["hint"]
+
+
+async def test_change_of_a_state(connection: Connection, doors: Doors) -> None:
+    """The answer says what was changed, and which routers did not say that they go by it."""
+    answer = await ask(connection, "state.bob", b'{"state": "Draining", "drain": 60}')
+    assert answer == {
+        "agent": "bob@here",
+        "state": "Draining",
+        "drain_until": "2026-05-01T12:01:00Z",
+        "revision": 7,
+        "everywhere": False,
+        "missing": ["router-1"],
+    }
+
+
+@pytest.mark.parametrize("body", [b"", b'{"state": "Asleep"}', b'{"drain": 1}'])
+async def test_change_that_cannot_be_read(
+    connection: Connection, doors: Doors, body: bytes
+) -> None:
+    """It is answered with what was expected."""
+    error = (await ask(connection, "state.bob", body))["error"]
+    assert (error["code"], error["field"]) == ("InvalidEnvelope", "body")
+    assert "Draining" in error["hint"]
 
 
 async def test_closing_answers_what_is_in(connection: Connection, behind: Behind) -> None:

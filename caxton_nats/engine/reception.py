@@ -1,0 +1,54 @@
+"""resolve: who of a message's receivers takes it, by their states.
+
+A draining agent takes what belongs to a conversation that it takes part in, so the conversation's
+record is looked at, before the message is recorded or delivered anywhere. Participants never
+leave a conversation, so what is read here stays true until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from caxton_nats.core.envelope import Envelope
+from caxton_nats.core.errors import CaxtonError
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.lifecycle import draining, stopped
+from caxton_nats.core.registry import AgentState, Registration
+from caxton_nats.core.routing import Route
+from caxton_nats.engine.dispatch import Accepted
+from caxton_nats.ports import ConversationStore
+
+
+class Reception:
+    """Sorts out the receivers that do not take a message."""
+
+    def __init__(self, conversations: ConversationStore) -> None:
+        self._conversations = conversations
+
+    async def sort(self, envelope: Envelope, route: Route) -> Accepted:
+        """Return the message with those who take it as its found receivers.
+
+        Raises:
+            AgentDraining: no receiver takes it, and the first that does not is draining.
+        """
+        drains = _in(AgentState.DRAINING, route.found)
+        gone = _in(AgentState.STOPPED, route.found)
+        if not drains and not gone:
+            return Accepted(envelope, route)
+        refused: dict[AgentId, CaxtonError] = {one.agent: stopped(one.agent) for one in gone}
+        participants = await self._participants(envelope) if drains else ()
+        refused |= {one.agent: draining(one) for one in drains if one.agent not in participants}
+        found = tuple(one for one in route.found if one.agent not in refused)
+        if not found and not gone:
+            raise next(iter(refused.values()))
+        return Accepted(envelope, Route(found, route.unknown), refused, gone)
+
+    async def _participants(self, envelope: Envelope) -> Sequence[AgentId]:
+        if not envelope.conversation_id:
+            return ()
+        stored = await self._conversations.load(envelope.conversation_id)
+        return stored[0].participants if stored is not None else ()
+
+
+def _in(state: AgentState, found: Sequence[Registration]) -> tuple[Registration, ...]:
+    return tuple(one for one in found if one.state is state)
