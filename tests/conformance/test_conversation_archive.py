@@ -37,7 +37,9 @@ async def test_add_and_load(adapter: Adapter) -> None:
     assert await adapter.archive.load(ConversationId("order-2")) is None
 
 
-@pytest.mark.parametrize("conversation_id", ["a b", "a.b", "*", ">", "世" * 255, "Order-1"])
+@pytest.mark.parametrize(
+    "conversation_id", ["a b", "a.b", "*", ">", "世" * 255, "\U0001f600" * 255, "Order-1"]
+)
 async def test_awkward_ids(adapter: Adapter, conversation_id: str) -> None:
     """Every conversation id that is allowed has a place of its own."""
     await adapter.archive.add(ended())

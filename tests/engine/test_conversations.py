@@ -280,3 +280,18 @@ async def test_statistics(bench: Bench) -> None:
     assert found.average_message_count == 7 / 5
     assert found.average_duration_ms == 10_000 / 5
     assert found.participants_distribution == {2: 5}
+
+
+async def test_retention(bench: Bench) -> None:
+    """For its retention an ended conversation is readable, and its id taken; then it is free."""
+    made = await bench.known(platform(bench))
+    await say(made, "m-1")
+    await made.conversations.archive(C)
+    await bench.clock.advance(30 * 24 * 3600 - 1)
+    assert await made.conversations.get(C) is not None
+    assert isinstance(await say(made, "m-2"), ConversationTimeout)
+    await bench.clock.advance(1)
+    assert await made.conversations.get(C) is None
+    assert await made.conversations.list(archived=True) == []
+    assert isinstance(await say(made, "m-3"), Receipt)
+    assert (await made.conversations.statistics()).total_created == 2

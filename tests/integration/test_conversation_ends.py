@@ -14,7 +14,8 @@ from caxton_nats.jetstream.embedded import EmbeddedServer
 from tests.integration.lab import Lab
 from tests.plugins.eventually import eventually
 
-C = ConversationId("order/1")
+C = ConversationId("order/1 " + "\U0001f600" * 247)
+"""As long in bytes as an id can be."""
 
 
 def archived(platform: Platform) -> Callable[[], Awaitable[bool]]:
@@ -134,3 +135,11 @@ async def test_archived_by_hand_leaves_no_timer(lab: Lab) -> None:
     assert (await platform.conversations.archive(C)).ended_by is End.ARCHIVED
     assert await direct.first(nats, subjects.TIMERS_STREAM, timers) is None
     assert await direct.first(nats, "KV_caxton-conversations", ">") is None
+
+
+async def test_retention_is_the_age_limit_of_the_archive(lab: Lab) -> None:
+    """The setting becomes the bucket's own limit, so the server forgets by itself."""
+    await lab.platform(conversation_retention=7200)
+    nats = await lab.nats()
+    info = await nats.api("STREAM.INFO.KV_caxton-conversations-archive")
+    assert info["config"]["max_age"] == 7200 * 10**9
