@@ -28,6 +28,7 @@ Preset = Literal["development", "production", "testing"]
 PRESETS: dict[str, dict[str, Any]] = {
     "development": {
         "max_retries": 2,
+        "health_interval": 10.0,
         "retry_delay": 0.5,
         "retry_factor": 1.5,
         "max_participants": 5,
@@ -36,6 +37,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "production": {
         "max_retries": 3,
+        "health_interval": 60.0,
         "retry_delay": 1.0,
         "retry_factor": 2.0,
         "max_participants": 20,
@@ -44,6 +46,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "testing": {
         "max_retries": 1,
+        "health_interval": 5.0,
         "retry_delay": 0.1,
         "retry_factor": 1.1,
         "max_participants": 3,
@@ -93,6 +96,9 @@ class Settings(BaseModel):
     queue_size: int = Field(default=1000, ge=1, le=100_000)
     replicas: int = Field(default=1, ge=1, le=5)
     duplicate_window: float = Field(default=120.0, ge=0.1, le=86_400)
+
+    health_interval: float = Field(default=30.0, ge=1, le=300)
+    """How often a process that routes looks after itself and the streams."""
 
     max_content: int = Field(default=1_048_576, ge=1, le=10_485_760)
     max_receivers: int = Field(default=1_000, ge=1, le=10_000)

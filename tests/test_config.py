@@ -22,6 +22,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "queue_size": (1, 100_000),
     "replicas": (1, 5),
     "duplicate_window": (0.1, 86_400),
+    "health_interval": (1, 300),
     "max_content": (1, 10_485_760),
     "max_receivers": (1, 10_000),
     "max_participants": (2, 10_000),

@@ -63,7 +63,13 @@ def router_options(chosen: Settings, platform: str, queue_size: int) -> RouterOp
         timeout=timedelta(seconds=chosen.conversation_timeout),
         lifetime=timedelta(seconds=chosen.conversation_lifetime),
     )
-    return RouterOptions(platform=platform, limits=limits, terms=terms, queue_size=queue_size)
+    return RouterOptions(
+        platform=platform,
+        limits=limits,
+        terms=terms,
+        queue_size=queue_size,
+        health_interval=timedelta(seconds=chosen.health_interval),
+    )
 
 
 def mailbox_options(chosen: Settings) -> MailboxOptions:

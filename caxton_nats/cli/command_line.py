@@ -21,6 +21,7 @@ from caxton_nats.cli.config import config
 from caxton_nats.cli.conversations import conversations
 from caxton_nats.cli.dead_letters import dead_letters
 from caxton_nats.cli.exits import MEANINGS, Exit
+from caxton_nats.cli.health import health
 from caxton_nats.cli.messages import request, send
 from caxton_nats.cli.options import common
 from caxton_nats.cli.output import report, visible
@@ -48,6 +49,7 @@ cli.add_typer(conversations, name="conversations")
 cli.add_typer(dead_letters, name="dlq")
 cli.add_typer(topology, name="topology")
 cli.command(epilog="Example: caxton stats --json")(stats)
+cli.command(epilog="Example: caxton health --json")(health)
 cli.add_typer(config, name="config")
 
 # The base of what typer raises for a wrong command line; typer itself does not export it.

@@ -23,6 +23,8 @@ class Exit(IntEnum):
     TRANSPORT = 4
     PARTIAL = 5
     DIFFERS = 6
+    DEGRADED = 7
+    UNHEALTHY = 8
     REFUSED = 10
     FAILURE = 11
     NOT_UNDERSTOOD = 12
@@ -38,6 +40,8 @@ MEANINGS: dict[Exit, str] = {
     Exit.TRANSPORT: "no connection to NATS, or no answer from it",
     Exit.PARTIAL: "done for some only: the others are listed",
     Exit.DIFFERS: "`topology check`: the server is not as the files say",
+    Exit.DEGRADED: "`health`: it works, and somebody should look",
+    Exit.UNHEALTHY: "`health`: it does not work",
     Exit.REFUSED: "`request`: the answer was refuse",
     Exit.FAILURE: "`request`: the answer was failure",
     Exit.NOT_UNDERSTOOD: "`request`: the answer was not-understood",

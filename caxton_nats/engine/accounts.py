@@ -22,8 +22,9 @@ from caxton_nats.core.statistics import (
     RouterStats,
     router_stats,
 )
+from caxton_nats.core.stream_state import Role, StreamState
 from caxton_nats.engine.meter import Meter
-from caxton_nats.ports import Ports, Role, StreamState
+from caxton_nats.ports import Ports
 
 STATS = "stats"
 """The question that a router answers with its figures."""

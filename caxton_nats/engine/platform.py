@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from caxton_nats.core.health import DetailedHealthStatus
 from caxton_nats.core.identifiers import AgentId, agent_id
 from caxton_nats.core.lease import Health
 from caxton_nats.core.registry import Registry
@@ -21,6 +22,7 @@ from caxton_nats.engine.lifecycle import KIND as DRAIN
 from caxton_nats.engine.lifecycle import Lifecycle
 from caxton_nats.engine.mailbox import Mailbox
 from caxton_nats.engine.meter import Meter
+from caxton_nats.engine.monitor import HEALTH, Monitor
 from caxton_nats.engine.receiver import MailboxOptions, Receiver
 from caxton_nats.engine.redrive import Redrive
 from caxton_nats.engine.registrar import LocalRegistrar
@@ -51,6 +53,7 @@ class Platform:
     routes: bool
     """Whether this process routes what it sends, or leaves it to the router service."""
     accounts: Accounts
+    monitor: Monitor
     answers: Mapping[str, Answer]
     """What other processes may ask this router, by question."""
     when_due: Mapping[str, WhenDue]
@@ -67,6 +70,13 @@ class Platform:
     async def dead_letter_statistics(self) -> DeadLetterStats:
         """Return how many dead letters there are, why, how old and how large."""
         return await self.accounts.dead_letters()
+
+    async def health_check(self) -> DetailedHealthStatus:
+        """Have every router look after itself and the streams, and return what they found.
+
+        Nothing is raised: a connection that is lost, or a process that was shut down, is Unhealthy.
+        """
+        return await self.monitor.everybody()
 
     def mailbox(self, agent: AgentId, receiver: Receiver) -> Mailbox:
         """Return the agent's mailbox, not started yet."""
@@ -114,6 +124,7 @@ def build(
     barrier = Barrier(ports, router.settled)
     lifecycle = Lifecycle(ports, barrier)
     accounts = Accounts(ports, registry, meter)
+    monitor = Monitor(ports, queue_size=options.queue_size, interval=options.health_interval)
     own_door = door or router
     expires = Expiry(ports, burial, ack_wait=mailbox_options.ack_wait)
     kept = Conversations(ports)
@@ -140,7 +151,8 @@ def build(
         routes=door is None,
         accounts=accounts,
         conversations=kept,
-        answers={STATS: accounts.answer, SYNC: barrier.answer},
+        monitor=monitor,
+        answers={STATS: accounts.answer, HEALTH: monitor.answer, SYNC: barrier.answer},
         when_due={
             deadlines.KIND: expires.when_due,
             conversations.KIND: kept.when_due,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from time import perf_counter_ns
 
 import msgspec
@@ -44,6 +45,8 @@ class RouterOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of one encoded message; larger content goes to the content store (claim check)."""
     queue_size: int = 1000
     """Bound of a mailbox, for the error text; the server enforces it."""
+    health_interval: timedelta = timedelta(seconds=30)
+    """How often a routing process looks after itself and the streams."""
 
 
 class Router:

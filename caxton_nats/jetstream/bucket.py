@@ -259,6 +259,13 @@ class Bucket(Generic[T]):
             and self._connection.is_connected
         )
 
+    async def behind(self) -> int:
+        """Return how many revisions the newest record is ahead of what the mirrors have."""
+        newest = await direct.last_of(self._connection, self._stream, self._subject(">"))
+        if newest is None:
+            return 0
+        return max((newest.sequence - watch.revision for watch in self._watches), default=0)
+
     async def stop(self) -> None:
         """End all watches."""
         await end(self._watching)

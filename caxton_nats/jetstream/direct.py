@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,11 +19,15 @@ from caxton_nats.jetstream.headers import (
     DESCRIPTION,
     KV_OPERATION,
     MSG_ID,
+    NUM_PENDING,
     SEQUENCE,
     STATUS,
     SUBJECT,
+    TIME_STAMP,
+    kept_headers,
     stored_headers,
 )
+from caxton_nats.jetstream.times import moment
 from caxton_nats.tasks import heeding_cancellation
 
 T = TypeVar("T")
@@ -38,21 +43,24 @@ class Record(msgspec.Struct, frozen=True):
     body: bytes
     deleted: bool
     """It marks the deletion of a key."""
+    stored_at: datetime
+    headers: Mapping[str, str]
+    """Without NATS's own."""
     message_id: str = ""
     """Its ``Nats-Msg-Id``."""
+    behind_it: int = 0
+    """How many more messages a batch request would have got."""
 
 
 async def last(connection: Connection, stream: str, subject: str) -> Record | None:
     """Return the newest message of a subject, deletion markers included."""
-    what = f"reading {subject}"
-    try:
-        with heeding_cancellation():
-            message = await connection.client.request(
-                f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", timeout=connection.timeout
-            )
-    except (NatsError, TimeoutError) as error:
-        raise translate(error, what) from None
-    return _record(message)
+    return await _one(connection, f"{stream}.{subject}", b"", f"reading {subject}")
+
+
+async def last_of(connection: Connection, stream: str, subjects: str) -> Record | None:
+    """Return the newest message of all subjects that match, deletion markers included."""
+    request = msgspec.json.encode({"last_by_subj": subjects})
+    return await _one(connection, stream, request, f"reading {subjects}")
 
 
 async def last_of_leader(connection: Connection, stream: str, subject: str) -> Record | None:
@@ -70,6 +78,8 @@ async def last_of_leader(connection: Connection, stream: str, subject: str) -> R
         sequence=message["seq"],
         body=b64decode(message.get("data") or ""),
         deleted=_is_marker(headers),
+        stored_at=moment(message["time"]),
+        headers=kept_headers(headers),
         message_id=headers.get(MSG_ID, ""),
     )
 
@@ -167,6 +177,17 @@ async def pages(
         start = page[-1].sequence + 1
 
 
+async def _one(connection: Connection, address: str, request: bytes, what: str) -> Record | None:
+    try:
+        with heeding_cancellation():
+            message = await connection.client.request(
+                f"$JS.API.DIRECT.GET.{address}", request, timeout=connection.timeout
+            )
+    except (NatsError, TimeoutError) as error:
+        raise translate(error, what) from None
+    return _record(message)
+
+
 def _record(message: Msg) -> Record | None:
     """Return the stored message, or None for the end of a batch or nothing found."""
     headers = message.headers or {}
@@ -180,7 +201,10 @@ def _record(message: Msg) -> Record | None:
         sequence=int(headers[SEQUENCE]),
         body=bytes(message.data),
         deleted=_is_marker(headers),
+        stored_at=moment(str(headers[TIME_STAMP])),
+        headers=kept_headers(headers),
         message_id=str(headers.get(MSG_ID, "")),
+        behind_it=int(headers.get(NUM_PENDING, 0)),
     )
 
 

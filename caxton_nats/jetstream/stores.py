@@ -73,6 +73,10 @@ class KvRegistryStore:
         """Return when the registry has this write and misses no change."""
         return await self._bucket.caught_up(revision)
 
+    async def behind(self) -> int:
+        """Return how many changes of the bucket the registry has not seen."""
+        return await self._bucket.behind()
+
     async def stop(self) -> None:
         """End the watch."""
         await self._bucket.stop()

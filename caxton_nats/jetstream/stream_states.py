@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from caxton_nats.core.stream_state import Role, StreamState
 from caxton_nats.jetstream import subjects
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.stream_files import Options, streams
 from caxton_nats.jetstream.times import moment
 from caxton_nats.jetstream.topology import Deployment
-from caxton_nats.ports import Role, StreamState
 
 _ROLES = {
     subjects.INGRESS_STREAM: Role.INGRESS,

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 import msgspec
 
 from caxton_nats.core.identifiers import token
-from caxton_nats.jetstream import subjects, topology
+from caxton_nats.jetstream import direct, subjects, topology
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.headers import SCHEDULE, SCHEDULE_TARGET
 from caxton_nats.jetstream.inbox import PullInbox
 from caxton_nats.jetstream.mailboxes import ConsumerOptions
 from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
-from caxton_nats.ports import Timer
+from caxton_nats.ports import Due, Timer
 
 
 class ScheduledTimers:
@@ -51,6 +51,11 @@ class ScheduledTimers:
         inbox = PullInbox(self._connection, subjects.TIMERS_STREAM, subjects.ROUTER_CONSUMER)
         await inbox.start()
         return inbox
+
+    async def due(self) -> Due:
+        """Return how many have come due and are not settled."""
+        first = await direct.first(self._connection, subjects.TIMERS_STREAM, f"{subjects.DUE}.>")
+        return Due() if first is None else Due(1 + first.behind_it, first.stored_at)
 
 
 def _subject(kind: str, key: str) -> str:

@@ -13,9 +13,10 @@ from caxton_nats.core.envelope import Claim
 from caxton_nats.core.errors import InvalidEnvelope, NotConnected
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.registry import Registration, Registry
+from caxton_nats.core.stream_state import Role, StreamState
 from caxton_nats.memory.bucket import Bucket
 from caxton_nats.memory.mail import turn
-from caxton_nats.ports import Clock, Role, StreamState
+from caxton_nats.ports import Clock
 
 
 class MemoryDeadLetters:
@@ -121,6 +122,11 @@ class MemoryRegistryStore:
         """Followers are told before a write returns, and no connection is ever lost."""
         if revision > self._bucket.last:
             raise NotConnected("no such write has been made", field="revision", value=revision)
+        return 0
+
+    async def behind(self) -> int:
+        """Return 0: every change is seen at once."""
+        await turn()
         return 0
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from caxton_nats.core.stream_state import Role, StreamState
 from caxton_nats.memory.mail import turn
 from caxton_nats.memory.stores import MemoryDeadLetters
 from caxton_nats.memory.work_queue import Stream
-from caxton_nats.ports import Role, StreamState
 
 
 class MemoryStreams:

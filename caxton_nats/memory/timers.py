@@ -11,7 +11,7 @@ import msgspec
 from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.disposition import Disposition, Nak
 from caxton_nats.memory.mail import turn
-from caxton_nats.ports import Clock, Delivery, Timer
+from caxton_nats.ports import Clock, Delivery, Due, Timer
 
 STREAM = "CAXTON_TIMERS"
 
@@ -21,6 +21,7 @@ class _Entry(msgspec.Struct):
     due: datetime
     set_at: datetime
     sequence: int
+    came_due: datetime
     attempt: int = 0
     fired: bool = False
 
@@ -39,7 +40,8 @@ class MemoryTimers:
         """Have the timer come due."""
         await self.cancel(timer.kind, timer.key)
         self._last += 1
-        self._entries.append(_Entry(timer, at, self._clock.now(), self._last))
+        now = self._clock.now()
+        self._entries.append(_Entry(timer, at, now, self._last, came_due=max(at, now)))
         self._changed.set()
 
     async def cancel(self, kind: str, key: str) -> None:
@@ -56,6 +58,12 @@ class MemoryTimers:
         """Return what is due."""
         await turn()
         return TimerInbox(self, self._clock)
+
+    async def due(self) -> Due:
+        """Return how many have come due and are not settled."""
+        await turn()
+        came = [one.came_due for one in self._entries if one.came_due <= self._clock.now()]
+        return Due(len(came), min(came, default=None))
 
     def take(self, limit: int) -> list[Delivery]:
         """Hand out what is due, the earliest first."""

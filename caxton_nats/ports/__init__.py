@@ -22,8 +22,8 @@ from caxton_nats.ports.mail import (
 )
 from caxton_nats.ports.peers import Answer, Peers
 from caxton_nats.ports.stores import ContentStore, DeadLetters, RegistryStore
-from caxton_nats.ports.streams import Role, Streams, StreamState
-from caxton_nats.ports.time import Clock, Ids, Timer, Timers
+from caxton_nats.ports.streams import Streams
+from caxton_nats.ports.time import Clock, Due, Ids, Timer, Timers
 
 __all__ = [
     "Answer",
@@ -35,6 +35,7 @@ __all__ = [
     "DeadLetters",
     "Delivery",
     "Door",
+    "Due",
     "Ids",
     "Inbox",
     "Leases",
@@ -49,10 +50,8 @@ __all__ = [
     "Receipt",
     "Registrar",
     "RegistryStore",
-    "Role",
     "StateChange",
     "Stored",
-    "StreamState",
     "Streams",
     "Submission",
     "Timer",

@@ -62,6 +62,9 @@ class RegistryStore(Protocol):
             NotConnected: it has not caught up in the time that a request may take.
         """
 
+    async def behind(self) -> int:
+        """Return how many changes of the store the followed registry has not seen; 0 if equal."""
+
 
 class ReceiptStore(Protocol):
     """How far messages are whose senders asked for it, changed by compare-and-set, for days."""

@@ -41,6 +41,14 @@ class Timer(msgspec.Struct, frozen=True):
     """For its handler; the truth may have changed since, so it is a hint."""
 
 
+class Due(msgspec.Struct, frozen=True):
+    """Timers that have come due and are not settled."""
+
+    number: int = 0
+    since: datetime | None = None
+    """When the first of them came due."""
+
+
 class Timers(Protocol):
     """Durable timers, one for each (kind, key); they outlive every process.
 
@@ -59,3 +67,6 @@ class Timers(Protocol):
 
     async def inbox(self) -> Inbox:
         """Return what is due, for reading; all readers share it."""
+
+    async def due(self) -> Due:
+        """Return how many have come due and are not settled, in the hands of a reader or not."""

@@ -12,7 +12,7 @@ from caxton_nats.cli.exits import MEANINGS, Exit
 from tests.cli.conftest import ROOT, Caxton
 
 PAGES = [
-    *("up", "router", "send", "request", "receipts", "stats"),
+    *("up", "router", "send", "request", "receipts", "stats", "health"),
     *("agents list", "agents show", "agents register", "agents state", "agents deregister"),
     *("conversations list", "conversations show"),
     *("conversations archive", "conversations stats"),

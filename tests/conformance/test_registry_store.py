@@ -221,3 +221,19 @@ async def test_caught_up_without_a_gap(adapter: Adapter) -> None:
     first = await adapter.registry_store.caught_up()
     revision = await adapter.registry_store.save(registered(adapter), revision=None)
     assert await adapter.registry_store.caught_up(revision) == first
+
+
+async def test_a_mirror_that_follows_is_not_behind(adapter: Adapter) -> None:
+    """Changes of all kinds are seen, after a moment; an empty store has nothing to be behind of."""
+    registry = Registry()
+    await adapter.registry_store.follow(registry)
+    assert await adapter.registry_store.behind() == 0
+    await adapter.registry_store.save(registered(adapter), revision=None)
+    await adapter.registry_store.save(registered(adapter, named("alice")), revision=None)
+    await adapter.registry_store.remove(named("bob"))
+
+    async def caught_up() -> bool:
+        return await adapter.registry_store.behind() == 0
+
+    await eventually(caught_up)
+    assert registry.find(named("bob")) is None

@@ -7,7 +7,8 @@ from itertools import islice
 
 from caxton_nats.core.disposition import Ack
 from caxton_nats.core.identifiers import AgentId
-from caxton_nats.ports import MailboxStatus, Role, StreamState
+from caxton_nats.core.stream_state import Role, StreamState
+from caxton_nats.ports import MailboxStatus
 from tests.conformance.adapters import LONG, Adapter, named
 from tests.conformance.test_dead_letters import dead
 

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 import msgspec
 
 from caxton_nats.core.disposition import Ack, Nak
-from caxton_nats.ports import Delivery, Inbox, Timer
+from caxton_nats.ports import Delivery, Due, Inbox, Timer
 from tests.conformance.adapters import A_MOMENT, LONG, Adapter
+from tests.plugins.eventually import eventually
 
 
 def said(delivery: Delivery) -> Timer:
@@ -94,3 +95,25 @@ async def test_one_that_is_not_settled_comes_again(adapter: Adapter) -> None:
     assert (unsettled.attempt, again.attempt) == (1, 2)
     await inbox.settle([(again, Nak(timedelta()))])
     assert await due(inbox, 1) == [Timer("drain", "bob")]
+
+
+async def test_due_timers_are_counted(adapter: Adapter) -> None:
+    """What has come due counts until it is settled, in a reader's hands, too; what runs does not."""
+    assert await adapter.timers.due() == Due()
+    began = adapter.clock.now()
+    await adapter.timers.set(Timer("test", "later"), began + timedelta(hours=1))
+    for key in ("one", "two"):
+        await adapter.timers.set(Timer("test", key), began)
+    inbox = await adapter.timers.inbox()
+
+    async def both_are_due() -> bool:
+        return (await adapter.timers.due()).number == 2
+
+    await eventually(both_are_due)
+    (first,) = await inbox.fetch(1, LONG)
+    found = await adapter.timers.due()
+    assert found.number == 2
+    assert found.since is not None
+    assert began - timedelta(seconds=1) <= found.since <= adapter.clock.now() + timedelta(seconds=1)
+    await inbox.settle([(first, Ack())])
+    assert (await adapter.timers.due()).number == 1
