@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import AsyncIterator, Callable
+from typing import Generic, TypeVar
 
 import msgspec
 from nats.errors import Error as NatsError
@@ -31,82 +31,13 @@ from caxton_nats.jetstream.headers import (
     ROLLUP,
 )
 from caxton_nats.jetstream.publisher import TRIES, JetStreamPublisher, Post
+from caxton_nats.jetstream.watch import Mirror, Watch
 from caxton_nats.tasks import end, heeding_cancellation
 
 T = TypeVar("T")
-T_contra = TypeVar("T_contra", contravariant=True)
 _PAUSE = 0.5
 """Seconds between two tries to watch."""
 log = logging.getLogger("caxton_nats.jetstream")
-
-
-class Mirror(Protocol[T_contra]):
-    """What a bucket keeps current."""
-
-    def replace(self, records: Sequence[T_contra], /) -> None:
-        """Become exactly these records."""
-
-    def put(self, record: T_contra, /) -> None:
-        """Add or replace one record."""
-
-    def forget(self, key: str, /) -> None:
-        """Remove the record of a key."""
-
-
-class _Watch(Generic[T]):
-    """Gives a mirror the first records in one go, then each change."""
-
-    def __init__(
-        self, mirror: Mirror[T], reached: Callable[[int], None], ready: asyncio.Future[None]
-    ) -> None:
-        self._mirror = mirror
-        self._reached = reached
-        self._initial: list[T] | None = []
-        self._last = 0
-        self._moved = asyncio.Event()
-        self.ready = ready
-        self.losses = 0
-        """Connections lost before this watch began: at the next one it may miss changes."""
-        self.revision = 0
-        """The last change that is in the mirror; 0 while it is being read as a whole."""
-
-    def begin(self, losses: int) -> None:
-        self._initial = []
-        self._last = self.revision = 0
-        self.losses = losses
-
-    def take(self, key: str, record: T | None, revision: int) -> None:
-        self._last = revision
-        if self._initial is not None:
-            self._initial += [] if record is None else [record]
-            return
-        if record is None:
-            self._mirror.forget(key)
-        else:
-            self._mirror.put(record)
-        self._move()
-
-    def complete(self) -> None:
-        """All that was there has been given (nats-py says so again after a quiet time)."""
-        if self._initial is not None:
-            self._mirror.replace(self._initial)
-            self._initial = None
-            self._move()
-        if not self.ready.done():
-            self.ready.set_result(None)
-
-    def is_complete(self) -> bool:
-        return self._initial is None
-
-    async def moved(self) -> None:
-        """Return when there is something new."""
-        await self._moved.wait()
-
-    def _move(self) -> None:
-        self.revision = self._last
-        self._reached(self._last)
-        self._moved.set()
-        self._moved = asyncio.Event()
 
 
 class Bucket(Generic[T]):
@@ -121,7 +52,7 @@ class Bucket(Generic[T]):
         self._decoder = msgspec.json.Decoder(kind)
         self._encoder = msgspec.json.Encoder()
         self._watching: set[asyncio.Task[None]] = set()
-        self._watches: list[_Watch[T]] = []
+        self._watches: list[Watch[T]] = []
 
     async def load(self, key: str, *, latest: bool = False) -> tuple[T, int] | None:
         """Return the record and its revision; None if there is none.
@@ -228,7 +159,7 @@ class Bucket(Generic[T]):
             reached: is told the revision of the last change that is in it.
         """
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        watch = _Watch(mirror, reached, ready)
+        watch = Watch(mirror, reached, ready)
         self._watching.add(asyncio.create_task(self._watch_forever(watch)))
         await ready
         self._watches.append(watch)
@@ -251,7 +182,7 @@ class Bucket(Generic[T]):
             ) from None
         return self._connection.losses
 
-    def _has(self, watch: _Watch[T], revision: int) -> bool:
+    def _has(self, watch: Watch[T], revision: int) -> bool:
         return (
             watch.is_complete()
             and watch.revision >= revision
@@ -262,16 +193,15 @@ class Bucket(Generic[T]):
     async def behind(self) -> int:
         """Return how many revisions the newest record is ahead of what the mirrors have."""
         newest = await direct.last_of(self._connection, self._stream, self._subject(">"))
-        if newest is None:
-            return 0
-        return max((newest.sequence - watch.revision for watch in self._watches), default=0)
+        last = newest.sequence if newest else 0
+        return max([0, *(last - watch.revision for watch in self._watches)])
 
     async def stop(self) -> None:
         """End all watches."""
         await end(self._watching)
         self._watching.clear()
 
-    async def _watch_forever(self, watch: _Watch[T]) -> None:
+    async def _watch_forever(self, watch: Watch[T]) -> None:
         reconnected = asyncio.Event()
         forget = self._connection.on_reconnect(reconnected.set)
         try:
@@ -288,7 +218,7 @@ class Bucket(Generic[T]):
         finally:
             forget()
 
-    async def _watch_until(self, watch: _Watch[T], reconnected: asyncio.Event) -> None:
+    async def _watch_until(self, watch: Watch[T], reconnected: asyncio.Event) -> None:
         """Watch until the connection is another: what it missed nobody tells the watcher."""
         watching = asyncio.create_task(self._watch(watch))
         waiting = asyncio.create_task(reconnected.wait())
@@ -299,7 +229,7 @@ class Bucket(Generic[T]):
         finally:
             await end([watching, waiting])
 
-    async def _watch(self, watch: _Watch[T]) -> None:
+    async def _watch(self, watch: Watch[T]) -> None:
         losses = self._connection.losses
         bucket = await self._connection.client.jetstream().key_value(self._name)
         watcher = await bucket.watchall()
@@ -319,7 +249,7 @@ class Bucket(Generic[T]):
         finally:
             await watcher.stop()  # type: ignore[no-untyped-call]
 
-    def _give_up_if_never_complete(self, watch: _Watch[T]) -> None:
+    def _give_up_if_never_complete(self, watch: Watch[T]) -> None:
         """Nobody waits for the first state of a server that has gone meanwhile."""
         if not watch.ready.done() and not self._connection.is_connected:
             raise NotConnected(
