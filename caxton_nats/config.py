@@ -27,6 +27,14 @@ Preset = Literal["development", "production", "testing"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "development": {
+        "batch_size": 10,
+        "workers": 2,
+        "publish_window": 1_000,
+        "reply_timeout": 10.0,
+        "ingress_size": 1_000,
+        "dead_letter_size": 10_000,
+        "compression": "none",
+        "storage": "memory",
         "max_retries": 2,
         "health_interval": 10.0,
         "retry_delay": 0.5,
@@ -36,6 +44,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_content": 1_048_576,
     },
     "production": {
+        "batch_size": 1_000,
+        "workers": 8,
+        "publish_window": 50_000,
+        "reply_timeout": 30.0,
+        "ingress_size": 100_000,
+        "dead_letter_size": 1_000_000,
+        "compression": "s2",
+        "storage": "file",
         "max_retries": 3,
         "health_interval": 60.0,
         "retry_delay": 1.0,
@@ -45,6 +61,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_content": 10_485_760,
     },
     "testing": {
+        "batch_size": 5,
+        "workers": 1,
+        "publish_window": 10_000,
+        "reply_timeout": 5.0,
+        "ingress_size": 10_000,
+        "dead_letter_size": 10_000,
+        "compression": "none",
+        "storage": "memory",
         "max_retries": 1,
         "health_interval": 5.0,
         "retry_delay": 0.1,
@@ -68,6 +92,12 @@ class Rule(NamedTuple):
 
 RULES = (
     Rule(
+        "batch_size",
+        "ingress_size",
+        lambda batch, queue: batch * 10 <= queue,
+        "one batch may be a tenth of the queue at most",
+    ),
+    Rule(
         "retry_delay",
         "retry_max_delay",
         lambda delay, most: delay <= most,
@@ -87,6 +117,8 @@ class Settings(BaseModel):
     """Where the server is; several with commas."""
     router: Literal["embedded", "service"] = "embedded"
     """Route in this process, or ask the router service (locked-down deployments)."""
+    store: str = Field(default=".caxton", min_length=1)
+    """Folder of the streams of the server that ``caxton up`` starts."""
     request_timeout: float = Field(default=5.0, gt=0, le=300)
     """How long one request to the server may take."""
 
@@ -97,8 +129,14 @@ class Settings(BaseModel):
     replicas: int = Field(default=1, ge=1, le=5)
     duplicate_window: float = Field(default=120.0, ge=0.1, le=86_400)
 
-    health_interval: float = Field(default=30.0, ge=1, le=300)
-    """How often a process that routes looks after itself and the streams."""
+    ingress_size: int = Field(default=100_000, ge=10, le=1_000_000)
+    """Submissions that wait for a router at most; the next one is refused."""
+    dead_letter_size: int = Field(default=100_000, ge=10_000, le=10_000_000)
+    """Dead letters that are kept at most; then the oldest go."""
+    compression: Literal["none", "s2"] = "none"
+    """How the streams lie on the disk; in memory they are not compressed."""
+    storage: Literal["file", "memory"] = "file"
+    """Where the streams lie; in memory, everything is gone when the server stops."""
 
     max_content: int = Field(default=1_048_576, ge=1, le=10_485_760)
     max_receivers: int = Field(default=1_000, ge=1, le=10_000)
@@ -122,6 +160,16 @@ class Settings(BaseModel):
     """After this long without a sign of life an agent counts as silent, and nobody finds it."""
     concurrency: int = Field(default=16, ge=1, le=1000)
     """Handlers of one agent at work at the same time."""
+    batch_size: int = Field(default=256, ge=1, le=10_000)
+    """Messages that a router service takes at once, from its ingress and from its doors."""
+    workers: int = Field(default=4, ge=1, le=32)
+    """Batches that a router service works on at the same time."""
+    publish_window: int = Field(default=10_000, ge=10, le=1_000_000)
+    """Messages of this process that may wait for the server's acknowledgement."""
+    reply_timeout: float = Field(default=30.0, ge=1, le=300)
+    """How long a request waits for its answer, if it does not say."""
+    health_interval: float = Field(default=30.0, ge=1, le=300)
+    """How often a process that routes looks after itself and the streams."""
     drain: float = Field(default=10.0, ge=0, le=600)
     """How long running handlers may finish when a process stops."""
 

@@ -15,6 +15,16 @@ _FIRST_PAUSE, _LAST_PAUSE = timedelta(milliseconds=100), timedelta(seconds=5)
 log = logging.getLogger("caxton_nats")
 
 
+class Workers:
+    """How much a process takes on: batches of a size, and so many of them at the same time."""
+
+    def __init__(self, number: int, batch_size: int) -> None:
+        self.batch_size = batch_size
+        """Messages of one batch at most."""
+        self.turns = asyncio.Semaphore(number)
+        """Whoever works on a batch has one of them."""
+
+
 async def forever(
     step: Callable[[], Awaitable[object]],
     *,

@@ -39,9 +39,12 @@ async def memory_platform(
         clock or SystemClock(),
         shards=chosen.shards,
         queue_size=chosen.queue_size,
+        ingress_size=chosen.ingress_size,
+        dead_letter_size=chosen.dead_letter_size,
         ack_wait=timedelta(seconds=chosen.ack_wait),
         max_deliver=chosen.max_deliver,
         duplicate_window=timedelta(seconds=chosen.duplicate_window),
+        conversation_retention=timedelta(seconds=chosen.conversation_retention),
     )
     platform = build(
         broker.ports(RandomIds()),

@@ -23,6 +23,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "replicas": (1, 5),
     "duplicate_window": (0.1, 86_400),
     "health_interval": (1, 300),
+    "ingress_size": (10, 1_000_000),
+    "dead_letter_size": (10_000, 10_000_000),
     "max_content": (1, 10_485_760),
     "max_receivers": (1, 10_000),
     "max_participants": (2, 10_000),
@@ -37,6 +39,10 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "retry_max_delay": (0.1, 3600),
     "lease": (1, 3600),
     "concurrency": (1, 1000),
+    "batch_size": (1, 10_000),
+    "workers": (1, 32),
+    "publish_window": (10, 1_000_000),
+    "reply_timeout": (1, 300),
     "drain": (0, 600),
 }
 """The least and the most of every number."""
@@ -51,6 +57,8 @@ def beyond(name: str, edge: float, direction: float) -> float:
 PARTNERS: dict[str, dict[str, float]] = {
     "retry_delay": {"retry_max_delay": 3600},
     "retry_max_delay": {"retry_delay": 0.1},
+    "ingress_size": {"batch_size": 1},
+    "batch_size": {"ingress_size": 1_000_000},
 }
 """What has to be chosen with a setting, so that no rule between the two is in the way."""
 
@@ -163,6 +171,9 @@ def test_presets_order_what_they_choose() -> None:
         PRESETS[name] for name in ("production", "development", "testing")
     )
     assert production.keys() == development.keys() == testing.keys()
+    for key in ("batch_size", "workers", "dead_letter_size", "reply_timeout"):
+        assert production[key] > development[key] >= testing[key]
+    assert production["ingress_size"] > development["ingress_size"]
     for key in ("max_content", "max_participants", "max_retries", "retry_delay", "retry_factor"):
         assert production[key] >= development[key] >= testing[key]
 
@@ -176,6 +187,10 @@ def test_an_unknown_preset_is_refused_with_the_three(preset: str) -> None:
 
 
 BROKEN: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
+    ("batch_size", "ingress_size"): (
+        {"batch_size": 50, "ingress_size": 500},
+        {"batch_size": 50, "ingress_size": 499},
+    ),
     ("retry_delay", "retry_max_delay"): (
         {"retry_delay": 2.0, "retry_max_delay": 2.0},
         {"retry_delay": 2.5, "retry_max_delay": 2.0},

@@ -45,6 +45,9 @@ def test_every_setting_can_come_from_the_environment() -> None:
     """As text, under its own name in capitals."""
     wanted = Settings(
         preset="testing",
+        store="kept",
+        compression="s2",
+        storage="memory",
         nats_url="nats://elsewhere:4222",
         router="service",
         platform="lab",

@@ -109,6 +109,7 @@ async def built(
         ConsumerOptions(chosen.ack_wait, chosen.max_deliver),
         clock=SystemClock(),
         ids=RandomIds(),
+        window=chosen.publish_window,
     )
     max_body = connection.max_payload - RESERVE
     async with adapter as ports:

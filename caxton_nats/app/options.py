@@ -39,6 +39,10 @@ def topology_options(chosen: Settings) -> topology.Options:
         replicas=chosen.replicas,
         duplicate_window=chosen.duplicate_window,
         conversation_retention=chosen.conversation_retention,
+        ingress_size=chosen.ingress_size,
+        dead_letter_size=chosen.dead_letter_size,
+        compression=chosen.compression,
+        storage=chosen.storage,
     )
 
 
@@ -80,4 +84,5 @@ def mailbox_options(chosen: Settings) -> MailboxOptions:
         ack_wait=timedelta(seconds=chosen.ack_wait),
         drain=timedelta(seconds=chosen.drain),
         lease=chosen.lease,
+        reply_timeout=timedelta(seconds=chosen.reply_timeout),
     )

@@ -22,7 +22,7 @@ from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.doors import Doors
 from caxton_nats.jetstream.inbox import PullInbox
 from caxton_nats.ports import Inbox
-from caxton_nats.tasks import end
+from caxton_nats.tasks import Workers, end
 from caxton_nats.telemetry import Observer, log_event
 
 
@@ -47,16 +47,27 @@ async def serve(
         deployment = await deployed(connection, chosen)
         own = chosen.model_copy(update={"router": "embedded"})
         platform = await stack.enter_async_context(built(connection, deployment, own, observer))
-        for work in await _background(connection, platform, chosen, stack):
+        workers = Workers(chosen.workers, chosen.batch_size)
+        for work in await _background(connection, platform, chosen, workers, stack):
             stack.push_async_callback(end, [asyncio.create_task(work.run())])
-        doors = Doors(connection, platform.router, platform.registrar, platform=platform.name)
+        doors = Doors(
+            connection,
+            platform.router,
+            platform.registrar,
+            platform=platform.name,
+            workers=workers,
+        )
         await doors.open()
         stack.push_async_callback(doors.close)
         yield platform
 
 
 async def _background(
-    connection: Connection, platform: Platform, chosen: Settings, stack: AsyncExitStack
+    connection: Connection,
+    platform: Platform,
+    chosen: Settings,
+    workers: Workers,
+    stack: AsyncExitStack,
 ) -> list[Work]:
     def agent_of(subject: str) -> AgentId:
         return subjects.agent_of(subject, platform.name)
@@ -81,6 +92,7 @@ async def _background(
             platform=platform.name,
             sender_of=agent_of,
             policy=retry_policy(chosen),
+            workers=workers,
         ),
         Exhaustion(
             await reading(subjects.ADVISORIES_STREAM, "advisories"),

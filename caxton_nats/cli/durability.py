@@ -16,6 +16,8 @@ MEANING: dict[str, str] = {
     " a killed process and a power cut",
     "process": "a message is acknowledged once the operating system has it; what is acknowledged"
     " survives a killed process, but not a power cut",
+    "memory": "the streams are in the server's memory; what is acknowledged survives a killed agent"
+    " or router, but is gone, all of it, when the server stops for whatever reason",
     "unknown": "that server decides (its sync_interval), and it does not tell its clients; by"
     " default a power cut can take what was acknowledged in the last minutes, or the stream",
 }
@@ -42,7 +44,9 @@ async def describe(connection: Connection, monitoring_url: str | None = None) ->
     cluster = info.get("cluster") or {}
     leader = str(cluster.get("leader", ""))
     mode, source = "unknown", ""
-    if monitoring_url:
+    if info["config"].get("storage") == "memory":
+        mode, source = "memory", "streams"
+    elif monitoring_url:
         mode, source = await asyncio.to_thread(_ask_monitoring, monitoring_url), "monitoring"
     elif leader in (server_name("power"), server_name("process")):
         mode, source = leader.removeprefix(_NAME), "server name"

@@ -153,8 +153,14 @@ def request(  # noqa: PLR0913 - one parameter per field of a message
         str, typer.Option("--act", help="Another act that expects an answer, as query-ref.")
     ] = Performative.REQUEST.value,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0.1, help="Seconds to wait; becomes reply-by, too.")
-    ] = 30.0,
+        float | None,
+        typer.Option(
+            "--timeout",
+            min=0.1,
+            show_default="30, or the setting reply_timeout",
+            help="Seconds to wait; becomes reply-by, too.",
+        ),
+    ] = None,
     conversation: Conversation = None,
     protocol: Protocol = "fipa-request",
     router: RouterChoice = None,
@@ -182,7 +188,7 @@ def request(  # noqa: PLR0913 - one parameter per field of a message
             answer = await ask(
                 platform,
                 question,
-                seconds=timeout,
+                seconds=timeout or platform.mailbox_options.reply_timeout.total_seconds(),
                 on_agree=lambda who: None if as_json else warn(f"{who} agreed; waiting"),
             )
         _show_answer(answer, as_json=as_json)

@@ -127,17 +127,9 @@ def check(  # noqa: PLR0913 - one parameter per option
 async def options_for(connection: Connection, settings: Settings) -> Options:
     """Return what was chosen, laid over what the deployment on this server has already."""
     chosen = app.topology_options(settings)
-    deployment = await streams.discover(connection)
-    if deployment is None:
+    had = await streams.agreed(connection)
+    if had is None:
         return chosen
-    config = (await connection.api("STREAM.INFO.CAXTON_MAILBOX_0"))["config"]
-    had = Options(
-        platform=deployment.platform,
-        shards=deployment.shards,
-        queue_size=deployment.queue_size,
-        replicas=config["num_replicas"],
-        duplicate_window=config["duplicate_window"] / 1e9,
-    )
     given = settings.model_fields_set & set(Options.__struct_fields__)
     return msgspec.structs.replace(had, **{name: getattr(chosen, name) for name in given})
 

@@ -26,7 +26,6 @@ from caxton_nats.jetstream.connection import Connection, without_password
 from caxton_nats.jetstream.embedded import EmbeddedOptions, EmbeddedServer
 
 DEFAULT_PORT = 4222
-DEFAULT_STORE = Path(".caxton")
 
 PlatformName = Annotated[
     str | None, typer.Option("--platform", help="Name of the platform, if it is a new one.")
@@ -47,7 +46,7 @@ def up(  # noqa: PLR0913 - one parameter per option
     ] = None,
     store: Annotated[
         Path | None,
-        typer.Option("--store", show_default=str(DEFAULT_STORE), help="Folder for the streams."),
+        typer.Option("--store", show_default=".caxton", help="Folder for the streams."),
     ] = None,
     mode: Annotated[
         durability.Mode | None,
@@ -73,7 +72,8 @@ def up(  # noqa: PLR0913 - one parameter per option
     With --nats-url the router works on a server that runs already.
     """
     # Settings are read before anything is started.
-    chosen = settings(nats_url=nats_url, platform=platform, shards=shards)
+    folder = str(store) if store else None
+    chosen = settings(nats_url=nats_url, store=folder, platform=platform, shards=shards)
     if "nats_url" in chosen.model_fields_set:
         if any(one is not None for one in (port, store, mode, domain, server_config)):
             raise typer.BadParameter(
@@ -85,7 +85,7 @@ def up(  # noqa: PLR0913 - one parameter per option
     kind: durability.Mode = mode or "power"
     options = EmbeddedOptions(
         port=DEFAULT_PORT if port is None else port,
-        store=store or DEFAULT_STORE,
+        store=Path(chosen.store),
         durability=kind,
         server_name=durability.server_name(kind),
         domain=domain or "",
@@ -98,7 +98,8 @@ def up(  # noqa: PLR0913 - one parameter per option
             there = chosen.model_copy(update={"nats_url": server.url})
             async with _serving(there, stop) as (running, about):
                 about["store"] = str(server.folder.path)
-                about["durability"]["source"] = "its own"
+                if about["durability"]["source"] == "server name":
+                    about["durability"]["source"] = "its own"
                 _announce("caxton is up", running, about, first_steps=True, as_json=as_json)
                 await _until_stopped(stop, server)
                 _say_draining(as_json=as_json)

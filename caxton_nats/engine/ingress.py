@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from caxton_nats.core.dead_letter import Stage
@@ -26,9 +26,8 @@ from caxton_nats.core.validation import complete
 from caxton_nats.engine import stored
 from caxton_nats.engine.burial import Burial
 from caxton_nats.ports import Delivery, Door, Inbox, Ports, Receipt, Submission
-from caxton_nats.tasks import forever
+from caxton_nats.tasks import Workers, forever
 
-BATCH = 256
 log = logging.getLogger("caxton_nats")
 
 
@@ -45,6 +44,7 @@ class Ingress:
         platform: str,
         sender_of: Callable[[str], AgentId],
         policy: RetryPolicy,
+        workers: Workers,
     ) -> None:
         self._inbox = inbox
         self._door = door
@@ -53,6 +53,7 @@ class Ingress:
         self._platform = platform
         self._sender_of = sender_of
         self._policy = policy
+        self._workers = workers
 
     async def run(self) -> None:
         """Work until cancelled; errors are waited out."""
@@ -65,7 +66,13 @@ class Ingress:
 
     async def work_once(self, wait: timedelta) -> int:
         """Take one batch through; return how many messages it had."""
-        deliveries = await self._inbox.fetch(BATCH, wait)
+        deliveries = await self._inbox.fetch(self._workers.batch_size, wait)
+        # One batch after the other: two at once could change places.
+        async with self._workers.turns:
+            await self._route(deliveries)
+        return len(deliveries)
+
+    async def _route(self, deliveries: Sequence[Delivery]) -> None:
         taken = [(delivery, self._submission(delivery)) for delivery in deliveries]
         known = [one for _, one in taken if isinstance(one, Submission)]
         results = iter(await self._door.send(known))
@@ -76,7 +83,6 @@ class Ingress:
             )
         )
         await self._inbox.settle(settled)
-        return len(deliveries)
 
     def _submission(self, delivery: Delivery) -> Submission | MessageError:
         """Return the submission, or what is wrong with a subject that names no agent."""

@@ -40,3 +40,5 @@ class MailboxOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How long running handlers may finish at the end."""
     lease: float = 15.0
     """Seconds without a sign of life after which the agent counts as silent."""
+    reply_timeout: timedelta = timedelta(seconds=30)
+    """How long a request waits for its answer, if it does not say."""

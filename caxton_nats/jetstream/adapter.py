@@ -11,7 +11,7 @@ from caxton_nats.jetstream.dead_letters import DlqStream
 from caxton_nats.jetstream.leases import KvLeases
 from caxton_nats.jetstream.mailboxes import ConsumerOptions, JetStreamMailboxes
 from caxton_nats.jetstream.peers import NatsPeers
-from caxton_nats.jetstream.publisher import JetStreamPublisher
+from caxton_nats.jetstream.publisher import WINDOW, JetStreamPublisher
 from caxton_nats.jetstream.receipts import KvReceiptStore
 from caxton_nats.jetstream.stores import (
     KvAttempts,
@@ -32,9 +32,19 @@ async def open_ports(
     *,
     clock: Clock,
     ids: Ids,
+    window: int = WINDOW,
 ) -> AsyncIterator[Ports]:
-    """Yield the ports; what they do in the background ends with the body."""
-    publisher = JetStreamPublisher(connection, queue_size=deployment.queue_size)
+    """Yield the ports; what they do in the background ends with the body.
+
+    Args:
+        connection: to the server; all ports share it.
+        deployment: what the deployment there says of itself.
+        options: of the consumers that are made.
+        clock: the time.
+        ids: fresh ids.
+        window: messages that wait for their PubAck at most.
+    """
+    publisher = JetStreamPublisher(connection, queue_size=deployment.queue_size, window=window)
     await publisher.start()
     registry_store = KvRegistryStore(connection, publisher, deployment.platform)
     leases = KvLeases(connection, publisher, deployment.platform)

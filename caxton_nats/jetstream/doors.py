@@ -26,11 +26,10 @@ from caxton_nats.jetstream import subjects
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.headers import kept_headers
 from caxton_nats.ports import Door, Outcome, Receipt, Registrar, Submission
-from caxton_nats.tasks import end
+from caxton_nats.tasks import Workers, end
 
 T = TypeVar("T")
 QUEUE_GROUP = "caxton-router"
-BATCH = 256
 log = logging.getLogger("caxton_nats.jetstream")
 Answer = Callable[[AgentId, bytes], Awaitable[dict[str, Any]]]
 
@@ -67,12 +66,19 @@ class Doors:
     """Serves the request doors until closed."""
 
     def __init__(
-        self, connection: Connection, door: Door, registrar: Registrar, *, platform: str
+        self,
+        connection: Connection,
+        door: Door,
+        registrar: Registrar,
+        *,
+        platform: str,
+        workers: Workers,
     ) -> None:
         self._connection = connection
         self._door = door
         self._registrar = registrar
         self._platform = platform
+        self._workers = workers
         self._requests: asyncio.Queue[Msg] = asyncio.Queue()
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -109,20 +115,33 @@ class Doors:
         if self._worker is not None:
             await end([self._worker])
         while not self._requests.empty():
+            await self._workers.turns.acquire()
             self._start(self._send_batch(self._waiting()))
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _send_forever(self) -> None:
         while True:
             first = await self._requests.get()
-            # A batch under way must not hold up the next one.
-            self._start(self._send_batch([first, *self._waiting()]))
+            try:
+                # What comes in while all workers are busy shares the next batch.
+                await self._workers.turns.acquire()
+            except asyncio.CancelledError:
+                self._requests.put_nowait(first)
+                raise
+            self._start(self._send_batch([first, *self._waiting(1)]))
 
-    def _waiting(self) -> list[Msg]:
-        number = min(self._requests.qsize(), BATCH - 1)
+    def _waiting(self, taken: int = 0) -> list[Msg]:
+        number = min(self._requests.qsize(), self._workers.batch_size - taken)
         return [self._requests.get_nowait() for _ in range(number)]
 
     async def _send_batch(self, messages: Sequence[Msg]) -> None:
+        """Route the batch and answer it; its turn ends with it."""
+        try:
+            await self._route(messages)
+        finally:
+            self._workers.turns.release()
+
+    async def _route(self, messages: Sequence[Msg]) -> None:
         submissions: list[Submission] = []
         senders: list[Msg] = []
         for message in messages:

@@ -7,7 +7,8 @@ confirmed is published again under the same ``Nats-Msg-Id``, which the stream st
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 import msgspec
 from nats.aio.msg import Msg
@@ -26,6 +27,7 @@ from caxton_nats.jetstream.errors import api_error, translate
 from caxton_nats.jetstream.headers import MSG_ID, STATUS
 from caxton_nats.ports import Letter, Stored
 
+WINDOW = 10_000
 TRIES = 4
 FIRST_PAUSE = 0.1
 """Seconds before the second try; doubled before each further one."""
@@ -57,10 +59,19 @@ class Post(msgspec.Struct, frozen=True):
 class JetStreamPublisher:
     """Publishes with one shared ack inbox; open it with `start`."""
 
-    def __init__(self, connection: Connection, *, queue_size: int) -> None:
-        """Take the bound of a mailbox for the error's words; the server enforces it."""
+    def __init__(self, connection: Connection, *, queue_size: int, window: int = WINDOW) -> None:
+        """Take two bounds.
+
+        Args:
+            connection: to the server.
+            queue_size: of a mailbox, for the error's words; the server enforces it.
+            window: messages that wait for their ack at most; who has more waits with them.
+        """
         self._connection = connection
         self._queue_size = queue_size
+        self._window = window
+        self._room = asyncio.Semaphore(window)
+        self._entrance = asyncio.Lock()
         self._inbox = connection.client.new_inbox()
         self._waiting: dict[str, asyncio.Future[Stored | CaxtonError]] = {}
         self._next = 0
@@ -127,6 +138,29 @@ class JetStreamPublisher:
         )
 
     async def _try(self, posts: Sequence[Post]) -> list[Stored | CaxtonError]:
+        results: list[Stored | CaxtonError] = []
+        for start in range(0, len(posts), self._window):
+            part = posts[start : start + self._window]
+            async with self._places(len(part)):
+                results += await self._try_at_once(part)
+        return results
+
+    @asynccontextmanager
+    async def _places(self, number: int) -> AsyncIterator[None]:
+        """Wait until so many more messages may be on their way."""
+        taken = 0
+        try:
+            # One after the other, or two could each have half of the room and wait for the rest.
+            async with self._entrance:
+                while taken < number:
+                    await self._room.acquire()
+                    taken += 1
+            yield
+        finally:
+            for _ in range(taken):
+                self._room.release()
+
+    async def _try_at_once(self, posts: Sequence[Post]) -> list[Stored | CaxtonError]:
         tokens: list[str] = []
         futures: list[asyncio.Future[Stored | CaxtonError]] = []
         for post in posts:
@@ -139,8 +173,7 @@ class JetStreamPublisher:
             tokens.append(token)
             futures.append(future)
             await self._write(post, token, future)
-        if futures:
-            await asyncio.wait(futures, timeout=self._connection.timeout)
+        await asyncio.wait(futures, timeout=self._connection.timeout)
         for token in tokens:
             self._waiting.pop(token, None)
         return [

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from caxton_nats.core.errors import ConfigurationError
-from caxton_nats.jetstream.subjects import ARCHIVE_BUCKET, INGRESS_STREAM, MAILBOX_STREAM
+from caxton_nats.jetstream.subjects import (
+    ARCHIVE_BUCKET,
+    DLQ_STREAM,
+    INGRESS_STREAM,
+    MAILBOX_STREAM,
+)
 
 MARK = "caxton"
 """Metadata key of every stream that is ours; its value is the version of the topology."""
@@ -25,6 +30,7 @@ _NANOSECONDS = 1_000_000_000
 _STREAM_KEYS = frozenset(
     {
         *("name", "description", "subjects", "retention", "storage", "num_replicas", "metadata"),
+        *("compression",),
         *("max_consumers", "max_msgs", "max_msgs_per_subject", "max_bytes", "max_age"),
         *("max_msg_size", "discard", "discard_new_per_subject", "duplicate_window"),
         *(
@@ -58,6 +64,14 @@ class Options(msgspec.Struct, frozen=True):
     """Seconds in which a repeated message id is recognised at publish."""
     conversation_retention: float = 2_592_000.0
     """Seconds for which an archived conversation is kept."""
+    ingress_size: int = 100_000
+    """Submissions that wait for a router at most; the next one is refused."""
+    dead_letter_size: int = 100_000
+    """Dead letters that are kept at most; then the oldest go."""
+    compression: Literal["none", "s2"] = "none"
+    """How streams lie on the disk."""
+    storage: Literal["file", "memory"] = "file"
+    """In memory, everything is gone when the server stops."""
 
 
 def streams(options: Options) -> list[Json]:
@@ -108,14 +122,18 @@ def _for_shard(config: Json, shard: int) -> Json:
 
 
 def _configured(config: Json, options: Options) -> Json:
-    config = {**config, "num_replicas": options.replicas}
+    config = {**config, "num_replicas": options.replicas, "storage": options.storage}
+    config["compression"] = options.compression if options.storage == "file" else "none"
     name = config["name"]
     if name.startswith(MAILBOX_STREAM):
         config[QUEUE] = options.queue_size
         config["duplicate_window"] = int(options.duplicate_window * _NANOSECONDS)
     if name == f"KV_{ARCHIVE_BUCKET}":
         config["max_age"] = int(options.conversation_retention * _NANOSECONDS)
+    if name == DLQ_STREAM:
+        config["max_msgs"] = options.dead_letter_size
     if name == INGRESS_STREAM:
+        config["max_msgs"] = options.ingress_size
         own = {PLATFORM: options.platform, SHARDS: str(options.shards)}
         config["metadata"] = {**config["metadata"], **own}
     config["subjects"] = [

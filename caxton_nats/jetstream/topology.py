@@ -26,7 +26,12 @@ from caxton_nats.jetstream.stream_files import (
     consumer,
     streams,
 )
-from caxton_nats.jetstream.subjects import INGRESS_STREAM, MAILBOX_STREAM
+from caxton_nats.jetstream.subjects import (
+    ARCHIVE_BUCKET,
+    DLQ_STREAM,
+    INGRESS_STREAM,
+    MAILBOX_STREAM,
+)
 
 __all__ = [
     "MARK",
@@ -34,6 +39,7 @@ __all__ = [
     "Difference",
     "Json",
     "Options",
+    "agreed",
     "apply",
     "compare",
     "consumer",
@@ -46,6 +52,7 @@ __all__ = [
 _FIXED = frozenset({"retention", "storage"})
 """What a server cannot change of a stream that exists."""
 
+_NANOSECONDS = 1_000_000_000
 _STORE_FAILED = 10049
 _TRIES, _PAUSE = 5, 0.2
 
@@ -106,6 +113,7 @@ async def apply(connection: Connection, options: Options) -> list[Difference]:
     for difference in differences:
         _check_possible(difference)
     await _check_agreed(connection, options)
+    await _check_dead_letters(connection, differences)
     lowered = {one.stream for one in differences if _lowers_queue(one)}
     for stream in sorted(lowered):
         await _check_room(connection, stream, options.queue_size)
@@ -140,6 +148,32 @@ async def discover(connection: Connection) -> Deployment | None:
         platform=metadata.get(PLATFORM, Options().platform),
         shards=int(metadata.get(SHARDS, Options().shards)),
         queue_size=int(mailbox[QUEUE]),
+    )
+
+
+async def agreed(connection: Connection) -> Options | None:
+    """Return what the deployment on this server has chosen; None if there is none."""
+    deployment = await discover(connection)
+    if deployment is None:
+        return None
+    default = Options()
+    mailbox = await _actual(connection, f"{MAILBOX_STREAM}0") or {}
+    ingress = await _actual(connection, INGRESS_STREAM) or {}
+    letters = await _actual(connection, DLQ_STREAM) or {}
+    archive = await _actual(connection, f"KV_{ARCHIVE_BUCKET}") or {}
+    return Options(
+        platform=deployment.platform,
+        shards=deployment.shards,
+        queue_size=deployment.queue_size,
+        replicas=mailbox["num_replicas"],
+        duplicate_window=mailbox["duplicate_window"] / _NANOSECONDS,
+        conversation_retention=archive["max_age"] / _NANOSECONDS
+        if archive
+        else default.conversation_retention,
+        ingress_size=ingress["max_msgs"],
+        dead_letter_size=letters.get("max_msgs", default.dead_letter_size),
+        compression=ingress.get("compression", default.compression),
+        storage=ingress["storage"],
     )
 
 
@@ -198,7 +232,7 @@ def _check_possible(difference: Difference) -> None:
         raise ConfigurationError(
             f"{key} is {had} and should be {wanted}; a server cannot change it",
             field=difference.stream,
-            hint="remove the stream with `nats stream rm` once it is empty, then apply again",
+            hint=f"keep the {key}, or remove the stream with `nats stream rm` once it is empty",
         )
 
 
@@ -221,6 +255,23 @@ async def _check_agreed(connection: Connection, options: Options) -> None:
             limit=deployment.platform,
             value=options.platform,
             hint="keep the name, or start on an empty server",
+        )
+
+
+async def _check_dead_letters(connection: Connection, differences: list[Difference]) -> None:
+    """Refuse a bound below what is kept: the server would drop the oldest letters."""
+    changes = {one.stream: one.changes for one in differences}.get(DLQ_STREAM, {})
+    _, wanted = changes.get("max_msgs", (0, 0))
+    if not wanted:
+        return
+    kept = (await connection.api(f"STREAM.INFO.{DLQ_STREAM}"))["state"]["messages"]
+    if kept > wanted:
+        raise ConfigurationError(
+            f"{kept} dead letters are kept, and the server would drop what is above the bound",
+            field="dead_letter_size",
+            limit=kept,
+            value=wanted,
+            hint="redrive or discard some with `caxton dlq`, or choose a larger bound",
         )
 
 

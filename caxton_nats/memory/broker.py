@@ -57,8 +57,6 @@ from caxton_nats.ports import (
 from caxton_nats.ports.stores import ReceiptStore
 
 INGRESS = "CAXTON_INGRESS"
-INGRESS_SIZE = 10_000
-"""Messages that wait for a router at most."""
 
 
 class MemoryBroker:
@@ -78,15 +76,18 @@ class MemoryBroker:
     timers: Timers
     streams: Streams
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one parameter per bound of a deployment
         self,
         clock: Clock,
         *,
         shards: int = 16,
         queue_size: int = 1000,
+        ingress_size: int = 100_000,
+        dead_letter_size: int = 100_000,
         ack_wait: timedelta = timedelta(seconds=30),
         max_deliver: int = 20,
         duplicate_window: timedelta = timedelta(minutes=2),
+        conversation_retention: timedelta = timedelta(days=30),
     ) -> None:
         self.exhausted: list[Exhausted] = []
         """Messages that reached ``max_deliver``, in the order in which a reader met them."""
@@ -97,16 +98,16 @@ class MemoryBroker:
         }
         self._clock = clock
         self._ingress = Stream(
-            INGRESS, msgspec.structs.replace(rules, queue_size=INGRESS_SIZE), self.exhausted
+            INGRESS, msgspec.structs.replace(rules, queue_size=ingress_size), self.exhausted
         )
         self.publisher = MemoryPublisher(streams, clock)
         self.mailboxes = MemoryMailboxes(streams, clock)
         self.ingress = MemoryInbox(self._ingress.queue("router"), clock)
-        self.dead_letters = MemoryDeadLetters(clock)
+        self.dead_letters = MemoryDeadLetters(clock, max_letters=dead_letter_size)
         self.registry_store = MemoryRegistryStore()
         self.leases = MemoryLeases()
         self.conversations = MemoryConversationStore()
-        self.archive = MemoryConversationArchive(clock)
+        self.archive = MemoryConversationArchive(clock, retention=conversation_retention)
         self.contents = MemoryContentStore()
         self.receipts = MemoryReceiptStore()
         self.attempts = MemoryAttempts()
@@ -142,7 +143,7 @@ class MemoryBroker:
         """Store bytes for the router, as ``nats pub caxton.submit.<sender>`` does.
 
         Raises:
-            QueueFull: ``INGRESS_SIZE`` messages wait already.
+            QueueFull: as many messages as may (``ingress_size``) wait already.
         """
         await turn()
         message = Message(

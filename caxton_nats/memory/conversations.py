@@ -65,7 +65,7 @@ class MemoryConversationStore:
 class MemoryConversationArchive:
     """`ConversationArchive` in a dict, oldest first."""
 
-    def __init__(self, clock: Clock, *, retention: timedelta = timedelta(days=30)) -> None:
+    def __init__(self, clock: Clock, *, retention: timedelta) -> None:
         self._clock = clock
         self._retention = retention
         self._kept: dict[ConversationId, tuple[Conversation, datetime]] = {}

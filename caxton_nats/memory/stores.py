@@ -22,7 +22,7 @@ from caxton_nats.ports import Clock
 class MemoryDeadLetters:
     """`DeadLetters`, encoded as they would lie in the stream."""
 
-    def __init__(self, clock: Clock, max_letters: int = 100_000) -> None:
+    def __init__(self, clock: Clock, *, max_letters: int) -> None:
         self._clock = clock
         self._max_letters = max_letters
         self._written = 0

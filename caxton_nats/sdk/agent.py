@@ -243,7 +243,7 @@ class Agent:
         to: str,
         content: Any = None,
         *,
-        timeout: float = 30.0,  # noqa: ASYNC109 - the word users expect
+        timeout: float | None = None,  # noqa: ASYNC109 - the word users expect
         act: str = Performative.REQUEST,
         **fields: Any,
     ) -> Context:
@@ -255,7 +255,7 @@ class Agent:
         Args:
             to: who is asked.
             content: as for `send`.
-            timeout: seconds to wait for the answer.
+            timeout: seconds to wait for the answer; by default those of the settings.
             act: another performative that expects an answer, ``query-ref`` for example.
             fields: as for `send`.
 
@@ -267,6 +267,8 @@ class Agent:
         platform = self._on_platform()
         if self._mailbox is None:
             raise NotConnected(f"the agent {self.name} is stopped", hint="start it again")
+        if timeout is None:
+            timeout = platform.mailbox_options.reply_timeout.total_seconds()
         token = fields.pop("reply_with", None) or platform.ports.ids.new_id()
         fields.setdefault("conversation_id", ConversationId(platform.ports.ids.new_id()))
         fields.setdefault("protocol", "fipa-request")

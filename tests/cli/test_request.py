@@ -66,6 +66,15 @@ async def test_no_answer_in_time_has_its_own_exit_code(caxton: Caxton, oracle: A
     assert (asked.code, asked.error["limit"]) == (13, "0.3 s")
 
 
+async def test_without_a_time_the_settings_say_it(
+    caxton: Caxton, oracle: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for an agent's own requests."""
+    monkeypatch.setenv("CAXTON_REPLY_TIMEOUT", "1")
+    asked = await caxton("request", "alice", "oracle", "--text", "silence", "--json")
+    assert (asked.code, asked.error["limit"]) == (13, "1 s")
+
+
 async def test_a_request_that_cannot_be_sent_fails_as_a_message_does(
     caxton: Caxton, here: Here
 ) -> None:

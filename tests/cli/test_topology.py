@@ -42,28 +42,30 @@ async def test_what_a_deployment_has_chosen_is_no_difference(caxton: Caxton, url
 async def test_diff_shows_each_key_and_changes_nothing(caxton: Caxton, url: str) -> None:
     """Stream, key, what the server has and what the files say; the exit code stays 0."""
     await caxton("topology", "apply", "--shards", "1")
-    await change("CAXTON_DLQ", max_msgs=5, description="mine")
+    await change("CAXTON_ADVISORIES", max_msgs=5, description="mine")
     for _ in range(2):
         differing = await caxton("topology", "diff", "--json")
         assert differing.code == 0
         (one,) = differing.json["differences"]
-        assert (one["stream"], one["kind"]) == ("CAXTON_DLQ", "changed")
+        assert (one["stream"], one["kind"]) == ("CAXTON_ADVISORIES", "changed")
         assert one["changes"]["max_msgs"] == {"server": 5, "files": 100_000}
         assert one["changes"]["description"]["server"] == "mine"
     rows = (await caxton("topology", "diff")).out.splitlines()
-    assert ["CAXTON_DLQ", "changed", "max_msgs", "5", "100000"] in [row.split() for row in rows]
+    assert ["CAXTON_ADVISORIES", "changed", "max_msgs", "5", "100000"] in [
+        row.split() for row in rows
+    ]
 
 
 async def test_check_fails_until_apply_has_repaired(caxton: Caxton, url: str) -> None:
     """A changed and a lost stream make the exit code 6; apply brings both back."""
     await caxton("topology", "apply", "--shards", "1")
-    await change("CAXTON_DLQ", max_msgs=5)
+    await change("CAXTON_TIMERS", max_msgs=5)
     async with app.operate() as (connection, _):
         await connection.api("STREAM.DELETE.CAXTON_ADVISORIES")
     checked = await caxton("topology", "check", "--json")
     assert (checked.code, checked.json["ok"]) == (6, False)
     kinds = {one["stream"]: one["kind"] for one in checked.json["differences"]}
-    assert kinds == {"CAXTON_DLQ": "changed", "CAXTON_ADVISORIES": "missing"}
+    assert kinds == {"CAXTON_TIMERS": "changed", "CAXTON_ADVISORIES": "missing"}
     applied = (await caxton("topology", "apply")).out
     assert "CAXTON_ADVISORIES" in applied
     assert "max_msgs" in applied
@@ -138,3 +140,19 @@ async def test_a_server_of_caxton_up_is_recognised(caxton: Caxton, start: Start)
     checked = await caxton("topology", "check", "--nats-url", url, "--json")
     assert checked.json["durability"]["mode"] == "process"
     assert "not a power cut" in (await caxton("topology", "check", "--nats-url", url)).out
+
+
+async def test_what_settings_say_of_the_topology_is_shown_as_a_difference(
+    caxton: Caxton, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what a preset says, for somebody has chosen it; a default says nothing."""
+    monkeypatch.setenv("CAXTON_INGRESS_SIZE", "5000")
+    await caxton("topology", "apply", "--shards", "1")
+    monkeypatch.delenv("CAXTON_INGRESS_SIZE")
+    assert (await caxton("topology", "check")).code == 0
+    monkeypatch.setenv("CAXTON_PRESET", "production")
+    differences = (await caxton("topology", "diff", "--json")).json["differences"]
+    changes = {one["stream"]: one["changes"] for one in differences}
+    assert changes["CAXTON_INGRESS"]["max_msgs"] == {"server": 5000, "files": 100_000}
+    assert changes["CAXTON_DLQ"]["max_msgs"]["files"] == 1_000_000
+    assert changes["CAXTON_TIMERS"]["compression"] == {"server": "none", "files": "s2"}

@@ -18,14 +18,21 @@ from caxton_nats.core.staged_receipt import StagedReceipt
 from caxton_nats.engine.ingress import Ingress
 from caxton_nats.engine.platform import Platform
 from caxton_nats.ports import Door, Outcome, Receipt, Submission
-from caxton_nats.tasks import end
+from caxton_nats.tasks import Workers, end
 from tests.core.sample import ALICE, BOB, CAROL
 from tests.engine.bench import ACK_WAIT, POLICY, After, Bench, Failing, Recorder
 
 GOOD = b'{"performative": "inform", "to": "bob"}'
 
 
-def ingress(bench: Bench, platform: Platform, *, inbox: Any = None, door: Any = None) -> Ingress:
+def ingress(
+    bench: Bench,
+    platform: Platform,
+    *,
+    inbox: Any = None,
+    door: Any = None,
+    workers: Workers | None = None,
+) -> Ingress:
     return Ingress(
         inbox or bench.broker.ingress,
         door or platform.router,
@@ -34,6 +41,7 @@ def ingress(bench: Bench, platform: Platform, *, inbox: Any = None, door: Any = 
         platform="here",
         sender_of=lambda subject: agent_from_token(subject.rsplit(".", 1)[-1], "here"),
         policy=POLICY,
+        workers=workers or Workers(1, 256),
     )
 
 
@@ -237,3 +245,28 @@ async def test_all_that_may_pass_is_waited_for(bench: Bench) -> None:
     await bench.broker.submit(ALICE, GOOD)
     await ingress(bench, platform, door=door).work_once(timedelta())
     assert (await bench.dead(), await waiting(bench)) == ([], 1)
+
+
+async def test_batches_have_a_size(bench: Bench) -> None:
+    """No more than that is taken at once; the rest waits for the next batch, or another router."""
+    platform = await bench.known(bench.platform())
+    for _ in range(5):
+        await bench.broker.submit(ALICE, GOOD)
+    working = ingress(bench, platform, workers=Workers(1, 2))
+    assert [await working.work_once(timedelta()) for _ in range(4)] == [2, 2, 1, 0]
+    assert len(await mail(bench)) == 5
+
+
+async def test_a_batch_waits_for_its_turn(bench: Bench) -> None:
+    """While all workers of the process are busy, nothing is routed; then it is."""
+    platform = await bench.known(bench.platform())
+    await bench.broker.submit(ALICE, GOOD)
+    workers = Workers(1, 256)
+    async with workers.turns:
+        working = asyncio.create_task(
+            ingress(bench, platform, workers=workers).work_once(timedelta())
+        )
+        await bench.clock.advance(1)
+        assert (await mail(bench), working.done()) == ([], False)
+    assert await working == 1
+    assert len(await mail(bench)) == 1

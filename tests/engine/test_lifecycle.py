@@ -31,7 +31,7 @@ from caxton_nats.engine.platform import Platform
 from caxton_nats.engine.router import RouterOptions
 from caxton_nats.engine.timekeeper import Timekeeper
 from caxton_nats.ports import Receipt, StateChange, Submission, Timer
-from caxton_nats.tasks import end
+from caxton_nats.tasks import Workers, end
 from tests.core.sample import ALICE, BOB, CAROL, sample
 from tests.engine.bench import Bench, CountingIds, Failing, Recorder
 
@@ -229,6 +229,7 @@ async def test_submit_door(bench: Bench, platform: Platform) -> None:
         platform="here",
         sender_of=lambda _: ALICE,
         policy=RetryPolicy(),
+        workers=Workers(1, 256),
     )
     for receiver in ("bob", "carol"):
         await bench.broker.submit(

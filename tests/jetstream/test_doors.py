@@ -16,11 +16,13 @@ from caxton_nats.core.lease import Heartbeat, Lease, leased
 from caxton_nats.core.registry import AgentState, Registration
 from caxton_nats.core.staged_receipt import StagedReceipt
 from caxton_nats.jetstream.connection import Connection, connect
-from caxton_nats.jetstream.doors import BATCH, Doors
+from caxton_nats.jetstream.doors import Doors
 from caxton_nats.ports import Outcome, Receipt, StateChange, Submission
+from caxton_nats.tasks import Workers
 from tests.core.sample import NOON
 from tests.plugins.eventually import eventually
 
+BATCH = 20
 BOB = AgentId("bob@here")
 
 
@@ -96,7 +98,7 @@ async def behind() -> Behind:
 
 @pytest.fixture
 async def doors(connection: Connection, behind: Behind) -> AsyncIterator[Doors]:
-    doors = Doors(connection, behind, behind, platform="here")
+    doors = Doors(connection, behind, behind, platform="here", workers=Workers(4, BATCH))
     await doors.open()
     yield doors
     behind.passes.set()
@@ -133,18 +135,20 @@ async def test_answer_that_is_too_long(connection: Connection, doors: Doors) -> 
     assert error["limit"] == connection.max_payload < error["value"]
 
 
-async def test_requests_that_come_together(
-    connection: Connection, behind: Behind, doors: Doors
-) -> None:
-    """They are routed as batches, and none waits for a batch that is slow."""
+async def test_requests_that_come_together(connection: Connection, behind: Behind) -> None:
+    """So many batches at once, of such a size; what comes in meanwhile shares the next ones."""
+    doors = Doors(connection, behind, behind, platform="here", workers=Workers(2, BATCH))
+    await doors.open()
     behind.passes.clear()
-    slow = asyncio.create_task(ask(connection, "send.alice"))
-    many = [asyncio.create_task(ask(connection, "send.alice")) for _ in range(50)]
-    await eventually(lambda: sum(behind.batches) == 51)
+    many = [asyncio.create_task(ask(connection, "send.alice")) for _ in range(51)]
+    # One is out of the queue already, and waits for its turn.
+    await eventually(lambda: sum(behind.batches) + doors._requests.qsize() + 1 == len(many))
+    assert len(behind.batches) == 2
     behind.passes.set()
-    assert len(await asyncio.gather(slow, *many)) == 51
-    assert len(behind.batches) < 25
+    assert len(await asyncio.gather(*many)) == 51
     assert max(behind.batches) <= BATCH
+    assert len(behind.batches) <= 2 + 3
+    await doors.close()
 
 
 async def test_bug_behind_the_door(connection: Connection, behind: Behind, doors: Doors) -> None:
@@ -188,27 +192,31 @@ async def test_change_that_cannot_be_read(
     assert "Draining" in error["hint"]
 
 
-async def test_closing_answers_what_is_in(connection: Connection, behind: Behind) -> None:
-    """Requests that have come in are answered before the doors are closed."""
-    doors = Doors(connection, behind, behind, platform="here")
+@pytest.mark.parametrize("number", [1, 32])
+async def test_closing_answers_what_is_in(
+    connection: Connection, behind: Behind, number: int
+) -> None:
+    """Requests that have come in are answered before the doors are closed, in work or not."""
+    doors = Doors(connection, behind, behind, platform="here", workers=Workers(number, BATCH))
     await doors.open()
     behind.passes.clear()
     requests = [
-        *(asyncio.create_task(ask(connection, "send.alice")) for _ in range(20)),
+        *(asyncio.create_task(ask(connection, "send.alice")) for _ in range(30)),
         asyncio.create_task(ask(connection, "deregister.bob")),
     ]
-    await eventually(lambda: sum(behind.batches) == 20)
+    waits = number == 1
+    await eventually(lambda: sum(behind.batches) + doors._requests.qsize() + waits == 30)
     closing = asyncio.create_task(doors.close())
     await asyncio.sleep(0)
     behind.passes.set()
     await closing
-    assert len(await asyncio.gather(*requests)) == 21
+    assert len(await asyncio.gather(*requests)) == 31
 
 
 async def test_closing_without_a_connection(embedded_url: str, behind: Behind) -> None:
     """Doors whose connection is gone can be closed all the same."""
     connection = await connect(embedded_url, name="test", request_timeout=0.5)
-    doors = Doors(connection, behind, behind, platform="here")
+    doors = Doors(connection, behind, behind, platform="here", workers=Workers(4, BATCH))
     await doors.open()
     await connection.close()
     await doors.close()

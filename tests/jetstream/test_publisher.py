@@ -139,3 +139,48 @@ async def test_ids_are_never_the_same(
     other = JetStreamPublisher(connection, queue_size=1)
     ids = [one.new_id() for one in (publisher, other) for _ in range(10)]
     assert len(set(ids)) == 20
+
+
+async def test_no_more_is_on_its_way_than_the_window(connection: Connection) -> None:
+    """Who has more waits for acks: of one batch and of several; and none is lost or changed."""
+    arrived: list[Msg] = []
+
+    async def keep(message: Msg) -> None:
+        arrived.append(message)
+
+    await connection.client.subscribe("slow", cb=keep)
+    publisher = JetStreamPublisher(connection, queue_size=1, window=3)
+    await publisher.start()
+    storing = [
+        asyncio.create_task(publisher.store([post(n, "slow") for n in batch]))
+        for batch in (range(5), range(5, 7), range(7, 9))
+    ]
+    answered = 0
+    while answered < 9:
+        await eventually(lambda: bool(arrived[answered:]))  # noqa: B023 - awaited at once
+        await connection.client.flush()
+        waiting = arrived[answered:]
+        assert len(waiting) <= 3
+        for message in waiting:
+            answered += 1
+            await message.respond(b'{"stream": "SLOW", "seq": %d}' % answered)
+    results = [result for batch in await asyncio.gather(*storing) for result in batch]
+    assert sorted(one.sequence for one in results if isinstance(one, Stored)) == list(range(1, 10))
+    assert sorted(int(message.data) for message in arrived) == list(range(9))
+
+
+async def test_who_is_cancelled_leaves_room(connection: Connection) -> None:
+    """In the middle of waiting for it, or with messages on their way."""
+    publisher = JetStreamPublisher(connection, queue_size=1, window=2)
+    await publisher.start()
+    await connection.client.subscribe("silent")
+    storing = [
+        asyncio.create_task(publisher.store([post(n, "silent") for n in range(2)]))
+        for _ in range(3)
+    ]
+    await eventually(lambda: len(publisher._waiting) == 2)
+    for one in reversed(storing):
+        one.cancel()
+    await asyncio.wait(storing)
+    results = await publisher.store([post(n) for n in range(5)])
+    assert [one.sequence for one in results if isinstance(one, Stored)] == [1, 2, 3, 4, 5]

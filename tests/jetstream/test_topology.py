@@ -42,8 +42,8 @@ def by_name(options: Options) -> dict[str, dict[str, Any]]:
 
 def test_the_files_say_the_limits(folder: Path) -> None:
     """A changed file changes the topology: there is no second place where it is written."""
-    edit(folder / "dead_letters.stream.json", max_msgs=7)
-    assert by_name(Options())["CAXTON_DLQ"]["max_msgs"] == 7
+    edit(folder / "dead_letters.stream.json", max_age=7)
+    assert by_name(Options())["CAXTON_DLQ"]["max_age"] == 7
     edit(folder / "router.consumer.json", max_ack_pending=9)
     assert topology.consumer("router")["max_ack_pending"] == 9
 
@@ -120,6 +120,21 @@ def test_what_a_deployment_chooses_is_laid_over_the_files() -> None:
         "caxton-platform": "lab",
         "caxton-shards": "2",
     }
+
+
+def test_bounds_compression_and_storage_are_laid_over_the_files() -> None:
+    """The two bounds on their own streams, the rest on all of them."""
+    found = by_name(
+        Options(ingress_size=11, dead_letter_size=12, compression="s2", conversation_retention=7200)
+    )
+    assert found["KV_caxton-conversations-archive"]["max_age"] == 7200 * 10**9
+    assert found["CAXTON_INGRESS"]["max_msgs"] == 11
+    assert found["CAXTON_DLQ"]["max_msgs"] == 12
+    kinds = {(config["compression"], config["storage"]) for config in found.values()}
+    assert kinds == {("s2", "file")}
+    in_memory = by_name(Options(compression="s2", storage="memory"))
+    kinds = {(config["compression"], config["storage"]) for config in in_memory.values()}
+    assert kinds == {("none", "memory")}
 
 
 def test_every_stream_bears_the_mark() -> None:

@@ -280,3 +280,80 @@ async def test_a_consumer_is_made_once_and_brought_up_to_date(connection: Connec
         found = await connection.api("CONSUMER.INFO.CAXTON_INGRESS.router")
         assert found["config"]["ack_wait"] == ack_wait * 10**9
     assert (await info(connection, "CAXTON_INGRESS"))["state"]["consumer_count"] == 1
+
+
+async def test_a_full_ingress_refuses_and_keeps(connection: Connection) -> None:
+    """At its bound the next submission is refused; a bound below what waits drops nothing."""
+    await topology.apply(connection, changed(ingress_size=12))
+    await store(connection, "caxton.submit.bob", 12)
+    for size in (12, 10):
+        await topology.apply(connection, changed(ingress_size=size))
+        with pytest.raises(ServiceUnavailableError):
+            await connection.client.jetstream().publish("caxton.submit.bob", b"{}")
+    assert (await info(connection, "CAXTON_INGRESS"))["state"]["messages"] == 12
+
+
+async def test_the_oldest_dead_letters_go_at_the_bound_and_never_by_lowering_it(
+    connection: Connection,
+) -> None:
+    """A bound below what is kept is refused, for it would drop letters that nobody has seen."""
+    await topology.apply(connection, changed(dead_letter_size=5))
+    await store(connection, "caxton.dlq.timeout.bob.1", 7)
+    state = (await info(connection, "CAXTON_DLQ"))["state"]
+    assert (state["messages"], state["first_seq"]) == (5, 3)
+    error = await refused(connection, changed(dead_letter_size=4))
+    assert (error.field, error.limit, error.value) == ("dead_letter_size", 5, 4)
+    await topology.apply(connection, changed(dead_letter_size=6))
+    assert (await info(connection, "CAXTON_DLQ"))["state"]["messages"] == 5
+
+
+async def test_compression_changes_on_a_running_deployment(connection: Connection) -> None:
+    """Every stream lies compressed from then on, and what is stored can still be read."""
+    await topology.apply(connection, OPTIONS)
+    await store(connection, BOB, 3)
+    options = changed(compression="s2")
+    done = await topology.apply(connection, options)
+    assert {one.stream for one in done} == {one["name"] for one in topology.streams(options)}
+    assert await topology.inspect(connection, options) == []
+    mailbox = await info(connection, "CAXTON_MAILBOX_0")
+    assert (mailbox["config"]["compression"], mailbox["state"]["messages"]) == ("s2", 3)
+
+
+async def test_streams_in_memory_are_gone_with_the_server(embedded_server: StartServer) -> None:
+    """Those on disk are there again: that is all the difference there is."""
+    for storage, left in (("memory", 0), ("file", 3)):
+        server = await embedded_server()
+        connection = await connect(server.url, name="test")
+        options = msgspec.convert({"shards": 1, "storage": storage}, Options)
+        await topology.apply(connection, options)
+        assert await topology.inspect(connection, options) == []
+        await store(connection, BOB, 3)
+        await connection.close()
+        await server.restart()
+        connection = await connect(server.url, name="test")
+        there = BOB.rpartition(".")[0]
+        found = (await connection.api("STREAM.LIST"))["streams"] or []
+        kept = sum(one["state"]["messages"] for one in found if there in str(one["config"]))
+        assert kept == left
+        await connection.close()
+
+
+async def test_where_streams_lie_is_for_good(connection: Connection) -> None:
+    """A server cannot move them: it is said before anything is changed."""
+    await topology.apply(connection, OPTIONS)
+    error = await refused(connection, changed(storage="memory"))
+    assert "storage is file and should be memory" in error.reason
+
+
+async def test_a_deployment_tells_all_that_it_has_chosen(connection: Connection) -> None:
+    """So that what is not chosen again stays."""
+    assert await topology.agreed(connection) is None
+    options = changed(
+        duplicate_window=0.5,
+        conversation_retention=7200.0,
+        ingress_size=77,
+        dead_letter_size=10_001,
+        compression="s2",
+    )
+    await topology.apply(connection, options)
+    assert await topology.agreed(connection) == options

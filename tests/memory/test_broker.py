@@ -13,11 +13,8 @@ from caxton_nats.core.errors import QueueFull, StreamMissing
 from caxton_nats.core.failure import FailureReason
 from caxton_nats.core.identifiers import agent_id
 from caxton_nats.memory import MemoryBroker
-from caxton_nats.memory.broker import INGRESS_SIZE
-from caxton_nats.memory.stores import MemoryDeadLetters
 from caxton_nats.memory.work_queue import Exhausted
 from caxton_nats.ports import Letter
-from tests.plugins.clock import RealClock
 from tests.plugins.eventually import eventually
 
 BOB = agent_id("bob", "here")
@@ -162,12 +159,12 @@ async def test_broken_clock_is_noticed() -> None:
 
 async def test_ingress_is_bounded() -> None:
     """The ingress holds as many submissions as it may; a routed one frees its place."""
-    broker = MemoryBroker(SteppedClock())
-    for _ in range(INGRESS_SIZE):
+    broker = MemoryBroker(SteppedClock(), ingress_size=3)
+    for _ in range(3):
         await broker.submit(BOB, b"{}")
     with pytest.raises(QueueFull) as caught:
         await broker.submit(BOB, b"{}")
-    assert caught.value.limit == caught.value.value == INGRESS_SIZE
+    assert caught.value.limit == caught.value.value == 3
     (routed,) = await broker.ingress.fetch(1, HOUR)
     await broker.ingress.settle([(routed, Ack())])
     await broker.submit(BOB, b"{}")
@@ -175,7 +172,7 @@ async def test_ingress_is_bounded() -> None:
 
 async def test_dead_letters_are_bounded() -> None:
     """Beyond the bound the oldest dead letter goes."""
-    letters = MemoryDeadLetters(RealClock(), max_letters=2)
+    letters = MemoryBroker(SteppedClock(), dead_letter_size=2).dead_letters
     for sequence in (1, 2, 3):
         assert await letters.write(dead(sequence))
     assert [letter.origin.sequence for letter in await letters.list()] == [3, 2]

@@ -248,6 +248,15 @@ async def test_no_answer_in_time(stage: Stage) -> None:
     await eventually(lambda: alice.acts == ["inform"])
 
 
+async def test_no_time_given() -> None:
+    """A request that does not say how long it waits does so as long as the settings say."""
+    async with AsyncExitStack() as stack:
+        hasty = await Stage.open(stack, reply_timeout=1)
+        await hasty.collector("bob")
+        with pytest.raises(AgentNotResponding, match=r"within 1.0 s"):
+            await (await hasty.agent()).request("bob")
+
+
 async def test_second_answer(stage: Stage) -> None:
     """What comes after the answer goes to a handler and is not lost."""
     await stage.start(answering("bob", "inform", "failure"))
