@@ -10,7 +10,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from caxton_nats.app import RandomIds, SystemClock, at_work, mailbox_options, router_options
+from caxton_nats.app import (
+    RandomIds,
+    SystemClock,
+    at_work,
+    conversation_terms,
+    mailbox_options,
+    router_options,
+)
 from caxton_nats.config import Settings
 from caxton_nats.engine.platform import Platform, build
 from caxton_nats.memory import MemoryBroker
@@ -48,7 +55,7 @@ async def memory_platform(
     )
     platform = build(
         broker.ports(RandomIds()),
-        router_options(chosen, chosen.platform, chosen.queue_size),
+        router_options(chosen, chosen.platform, chosen.queue_size, conversation_terms(chosen)),
         observer=observer,
         mailbox_options=mailbox_options(chosen),
     )

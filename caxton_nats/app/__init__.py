@@ -4,6 +4,7 @@ from caxton_nats.app.clock import RandomIds, SystemClock
 from caxton_nats.app.composition import at_work, connect, operate
 from caxton_nats.app.options import (
     configuration,
+    conversation_terms,
     mailbox_options,
     retry_policy,
     router_options,
@@ -23,6 +24,7 @@ __all__ = [
     "at_work",
     "configuration",
     "connect",
+    "conversation_terms",
     "interrupted",
     "mailbox_options",
     "operate",

@@ -118,7 +118,9 @@ async def built(
             service = ServiceClient(
                 connection, ports.contents, platform=deployment.platform, max_body=max_body
             )
-        options = router_options(chosen, deployment.platform, deployment.queue_size)
+        options = router_options(
+            chosen, deployment.platform, deployment.queue_size, deployment.terms
+        )
         platform = build(
             ports,
             msgspec.structs.replace(options, max_body=max_body),

@@ -38,6 +38,9 @@ def topology_options(chosen: Settings) -> topology.Options:
         queue_size=chosen.queue_size,
         replicas=chosen.replicas,
         duplicate_window=chosen.duplicate_window,
+        max_participants=chosen.max_participants,
+        conversation_timeout=chosen.conversation_timeout,
+        conversation_lifetime=chosen.conversation_lifetime,
         conversation_retention=chosen.conversation_retention,
         ingress_size=chosen.ingress_size,
         dead_letter_size=chosen.dead_letter_size,
@@ -56,17 +59,18 @@ def retry_policy(chosen: Settings) -> RetryPolicy:
     )
 
 
-def router_options(chosen: Settings, platform: str, queue_size: int) -> RouterOptions:
-    """Return what the settings say of routing, on a deployment with this name and bound."""
-    limits = Limits(
-        max_content=chosen.max_content,
-        max_receivers=chosen.max_receivers,
-    )
-    terms = Terms(
+def conversation_terms(chosen: Settings) -> Terms:
+    """Return what the settings say of conversations."""
+    return Terms(
         max_participants=chosen.max_participants,
         timeout=timedelta(seconds=chosen.conversation_timeout),
         lifetime=timedelta(seconds=chosen.conversation_lifetime),
     )
+
+
+def router_options(chosen: Settings, platform: str, queue_size: int, terms: Terms) -> RouterOptions:
+    """Return what the settings say of routing, on a deployment with this name, bound and terms."""
+    limits = Limits(max_content=chosen.max_content, max_receivers=chosen.max_receivers)
     return RouterOptions(
         platform=platform,
         limits=limits,

@@ -46,7 +46,7 @@ class Reception:
     async def _participants(self, envelope: Envelope) -> Sequence[AgentId]:
         if not envelope.conversation_id:
             return ()
-        stored = await self._conversations.load(envelope.conversation_id)
+        stored = await self._conversations.load(envelope.conversation_id, latest=True)
         return stored[0].participants if stored is not None else ()
 
 

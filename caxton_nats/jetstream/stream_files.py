@@ -25,6 +25,9 @@ MARK = "caxton"
 """Metadata key of every stream that is ours; its value is the version of the topology."""
 PLATFORM = "caxton-platform"
 SHARDS = "caxton-shards"
+PARTICIPANTS = "caxton-max-participants"
+TIMEOUT = "caxton-conversation-timeout"
+LIFETIME = "caxton-conversation-lifetime"
 QUEUE = "max_msgs_per_subject"
 _NANOSECONDS = 1_000_000_000
 _STREAM_KEYS = frozenset(
@@ -62,6 +65,12 @@ class Options(msgspec.Struct, frozen=True):
     replicas: int = 1
     duplicate_window: float = 120.0
     """Seconds in which a repeated message id is recognised at publish."""
+    max_participants: int = 1000
+    """Agents in one conversation."""
+    conversation_timeout: float = 1_800.0
+    """Seconds after which a conversation ends in which nobody writes."""
+    conversation_lifetime: float = 604_800.0
+    """Seconds after which every conversation ends."""
     conversation_retention: float = 2_592_000.0
     """Seconds for which an archived conversation is kept."""
     ingress_size: int = 100_000
@@ -134,7 +143,13 @@ def _configured(config: Json, options: Options) -> Json:
         config["max_msgs"] = options.dead_letter_size
     if name == INGRESS_STREAM:
         config["max_msgs"] = options.ingress_size
-        own = {PLATFORM: options.platform, SHARDS: str(options.shards)}
+        own = {
+            PLATFORM: options.platform,
+            SHARDS: str(options.shards),
+            PARTICIPANTS: str(options.max_participants),
+            TIMEOUT: str(options.conversation_timeout),
+            LIFETIME: str(options.conversation_lifetime),
+        }
         config["metadata"] = {**config["metadata"], **own}
     config["subjects"] = [
         subject.replace(f"{MAILBOX_STREAM}0", f"{MAILBOX_STREAM}{shard}")

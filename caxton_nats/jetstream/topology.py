@@ -4,23 +4,29 @@ What the files say is read by jetstream/stream_files.py. Comparing is pure; `ins
 `discover` act.
 
 A running deployment says of itself what every client must agree on (platform name, number of
-shards): it is kept in the metadata of CAXTON_INGRESS, so a client is never configured with it.
+shards, terms of conversations): it is kept in the metadata of CAXTON_INGRESS, so a client is never
+configured with it.
 """
 
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any, Literal
 
 import msgspec
 
+from caxton_nats.core.conversation import Terms
 from caxton_nats.core.errors import ConfigurationError, StreamMissing, TransportError
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.stream_files import (
+    LIFETIME,
     MARK,
+    PARTICIPANTS,
     PLATFORM,
     QUEUE,
     SHARDS,
+    TIMEOUT,
     Json,
     Options,
     consumer,
@@ -63,6 +69,8 @@ class Deployment(msgspec.Struct, frozen=True):
     platform: str
     shards: int
     queue_size: int
+    terms: Terms = Terms()
+    """What every router grants to conversations."""
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -148,6 +156,18 @@ async def discover(connection: Connection) -> Deployment | None:
         platform=metadata.get(PLATFORM, Options().platform),
         shards=int(metadata.get(SHARDS, Options().shards)),
         queue_size=int(mailbox[QUEUE]),
+        terms=_terms(metadata),
+    )
+
+
+def _terms(metadata: dict[str, str]) -> Terms:
+    default = Options()
+    timeout = float(metadata.get(TIMEOUT, default.conversation_timeout))
+    lifetime = float(metadata.get(LIFETIME, default.conversation_lifetime))
+    return Terms(
+        max_participants=int(metadata.get(PARTICIPANTS, default.max_participants)),
+        timeout=timedelta(seconds=timeout),
+        lifetime=timedelta(seconds=lifetime),
     )
 
 
@@ -167,6 +187,9 @@ async def agreed(connection: Connection) -> Options | None:
         queue_size=deployment.queue_size,
         replicas=mailbox["num_replicas"],
         duplicate_window=mailbox["duplicate_window"] / _NANOSECONDS,
+        max_participants=deployment.terms.max_participants,
+        conversation_timeout=deployment.terms.timeout.total_seconds(),
+        conversation_lifetime=deployment.terms.lifetime.total_seconds(),
         conversation_retention=archive["max_age"] / _NANOSECONDS
         if archive
         else default.conversation_retention,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from caxton_nats import app
+from caxton_nats.core.conversation import Terms
 from caxton_nats.jetstream.embedded import EmbeddedOptions
+from caxton_nats.jetstream.topology import discover
 from tests.cli.conftest import Caxton, Start
 from tests.plugins.servers import StartServer
 
@@ -37,6 +41,28 @@ async def test_what_a_deployment_has_chosen_is_no_difference(caxton: Caxton, url
     await caxton("topology", "apply", "--shards", "2", "--platform", "lab", "--queue-size", "7")
     checked = await caxton("topology", "check", "--json")
     assert (checked.code, checked.json["ok"], checked.json["differences"]) == (0, True, [])
+
+
+async def test_conversations_are_a_deployments_choice(
+    caxton: Caxton, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was chosen for them stays, also for who has other settings; applying changes it."""
+    chosen = {"MAX_PARTICIPANTS": "7", "CONVERSATION_TIMEOUT": "600", "SHARDS": "1"}
+    kept = {"CONVERSATION_LIFETIME": "3600", "CONVERSATION_RETENTION": "7200"}
+    with monkeypatch.context() as environment:
+        for name, value in (chosen | kept).items():
+            environment.setenv(f"CAXTON_{name}", value)
+        await caxton("topology", "apply")
+    assert (await caxton("topology", "check")).code == 0
+    monkeypatch.setenv("CAXTON_CONVERSATION_TIMEOUT", "900")
+    changed = (await caxton("topology", "apply", "--json")).json["changed"]
+    assert [one["stream"] for one in changed] == ["CAXTON_INGRESS"]
+    async with app.operate() as (connection, _):
+        deployment = await discover(connection)
+        assert deployment is not None
+        assert deployment.terms == Terms(
+            max_participants=7, timeout=timedelta(minutes=15), lifetime=timedelta(hours=1)
+        )
 
 
 async def test_diff_shows_each_key_and_changes_nothing(caxton: Caxton, url: str) -> None:

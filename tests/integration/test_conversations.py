@@ -114,6 +114,20 @@ async def test_later_join_is_bounded(lab: Lab, door: str) -> None:
     assert (await record(platform)).message_count == 2
 
 
+async def test_bound_is_the_deployments(lab: Lab, door: str) -> None:
+    """Not that of the process that routes: whoever has other settings keeps to it all the same."""
+    await lab.through(door, max_participants=2)
+    other = await lab.platform(max_participants=1000)
+    await lab.register("bob", other)
+    await lab.register("carol", other)
+    alice = await lab.agent("alice", other)
+    (refused,) = await alice.send_many(
+        [alice.message("inform", ["bob", "carol"], 1, conversation_id=C)]
+    )
+    assert isinstance(refused, TooManyParticipants)
+    assert refused.limit == 2
+
+
 async def test_two_routers_let_in_one(lab: Lab, door: str) -> None:
     """One place is left and many want it, through two routers at once: exactly one gets it."""
     first = await lab.through(door, max_participants=3)

@@ -109,7 +109,15 @@ def test_the_ingress_comes_last() -> None:
 
 def test_what_a_deployment_chooses_is_laid_over_the_files() -> None:
     """Replicas everywhere; queue size and duplicate window on mailboxes; the rest on the ingress."""
-    options = Options(platform="lab", shards=2, queue_size=7, replicas=3, duplicate_window=0.5)
+    options = Options(
+        platform="lab",
+        shards=2,
+        queue_size=7,
+        replicas=3,
+        duplicate_window=0.5,
+        max_participants=9,
+        conversation_retention=7200,
+    )
     found = by_name(options)
     assert {config["num_replicas"] for config in found.values()} == {3}
     mailbox = found["CAXTON_MAILBOX_1"]
@@ -119,7 +127,11 @@ def test_what_a_deployment_chooses_is_laid_over_the_files() -> None:
         "caxton": "1",
         "caxton-platform": "lab",
         "caxton-shards": "2",
+        "caxton-max-participants": "9",
+        "caxton-conversation-timeout": "1800.0",
+        "caxton-conversation-lifetime": "604800.0",
     }
+    assert found["KV_caxton-conversations-archive"]["max_age"] == 7_200_000_000_000
 
 
 def test_bounds_compression_and_storage_are_laid_over_the_files() -> None:

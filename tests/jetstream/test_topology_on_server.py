@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
 from nats.js.errors import ServiceUnavailableError
 
+from caxton_nats.core.conversation import Terms
 from caxton_nats.core.errors import ConfigurationError
 from caxton_nats.jetstream import topology
 from caxton_nats.jetstream.connection import Connection, connect
@@ -104,6 +106,12 @@ async def test_a_deployment_says_of_itself_what_was_chosen(connection: Connectio
     """A client needs the address of a server, and nothing else."""
     await topology.apply(connection, OPTIONS)
     assert await topology.discover(connection) == Deployment("lab", shards=2, queue_size=10)
+    chosen = changed(max_participants=5, conversation_timeout=300.5, conversation_lifetime=900)
+    await topology.apply(connection, chosen)
+    terms = Terms(
+        max_participants=5, timeout=timedelta(seconds=300.5), lifetime=timedelta(minutes=15)
+    )
+    assert await topology.discover(connection) == Deployment("lab", 2, 10, terms)
 
 
 @pytest.mark.parametrize("made", [0, 1, 3, -1])

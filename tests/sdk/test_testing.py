@@ -7,8 +7,16 @@ import asyncio
 import pytest
 
 from caxton_nats import Agent, Context, Settings, started
-from caxton_nats.core.errors import AgentNotFound, QueueFull
+from caxton_nats.core.envelope import Envelope
+from caxton_nats.core.errors import (
+    AgentNotFound,
+    ConversationTimeout,
+    QueueFull,
+    TooManyParticipants,
+)
+from caxton_nats.core.identifiers import ConversationId
 from caxton_nats.memory import MemoryBroker
+from caxton_nats.ports import Receipt, Submission
 from caxton_nats.telemetry import Action, Event
 from caxton_nats.testing import memory_platform
 from tests.plugins.clock import ManualClock, RealClock
@@ -40,6 +48,30 @@ async def test_platform_is_empty_and_goes_with_the_test() -> None:
         assert [registration.agent for registration in one.registry] == ["bob@caxton"]
         with pytest.raises(AgentNotFound):
             await alice.send("inform", "bob")
+
+
+async def test_terms_of_conversations_apply() -> None:
+    """How many may take part, and for how long nobody may write, are what was chosen."""
+    clock = ManualClock()
+    chosen = Settings(max_participants=2, conversation_timeout=300, conversation_lifetime=500)
+    async with memory_platform(chosen, clock=clock) as platform:
+        for name in ("alice", "bob", "carol"):
+            await platform.registrar.register(platform.agent_id(name))
+
+        async def send(*receivers: str) -> object:
+            message = Envelope(
+                performative="inform",
+                receiver=tuple(map(platform.agent_id, receivers)),
+                conversation_id=ConversationId("c"),
+            )
+            submission = Submission(sender=platform.agent_id("alice"), envelope=message)
+            return (await platform.router.send([submission]))[0]
+
+        assert isinstance(await send("bob", "carol"), TooManyParticipants)
+        for seconds in (299, 200, 1):
+            assert isinstance(await send("bob"), Receipt)
+            await clock.advance(seconds)
+        assert isinstance(await send("bob"), ConversationTimeout)
 
 
 async def test_settings_apply() -> None:
