@@ -103,6 +103,12 @@ RULES = (
         lambda delay, most: delay <= most,
         "the first delay of a retry is longer than the longest one",
     ),
+    Rule(
+        "conversation_timeout",
+        "conversation_lifetime",
+        lambda idle, whole: idle <= whole,
+        "a conversation would end before it may be silent for that long",
+    ),
 )
 
 

@@ -58,6 +58,7 @@ PARTNERS: dict[str, dict[str, float]] = {
     "retry_delay": {"retry_max_delay": 3600},
     "retry_max_delay": {"retry_delay": 0.1},
     "ingress_size": {"batch_size": 1},
+    "conversation_lifetime": {"conversation_timeout": 300},
     "batch_size": {"ingress_size": 1_000_000},
 }
 """What has to be chosen with a setting, so that no rule between the two is in the way."""
@@ -187,6 +188,10 @@ def test_an_unknown_preset_is_refused_with_the_three(preset: str) -> None:
 
 
 BROKEN: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
+    ("conversation_timeout", "conversation_lifetime"): (
+        {"conversation_timeout": 600.0, "conversation_lifetime": 600.0},
+        {"conversation_timeout": 600.0, "conversation_lifetime": 599.0},
+    ),
     ("batch_size", "ingress_size"): (
         {"batch_size": 50, "ingress_size": 500},
         {"batch_size": 50, "ingress_size": 499},

@@ -185,6 +185,8 @@ def _invalid(error: msgspec.ValidationError) -> InvalidEnvelope:
         )
     if "missing required field" in reason:
         return InvalidEnvelope("is missing", field=_inner(field, reason))
+    if "length >= 1" in reason:
+        return InvalidEnvelope("must not be empty", field=field, limit=1, value=0)
     return InvalidEnvelope(reason.replace("`", ""), field=field)
 
 

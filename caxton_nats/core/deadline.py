@@ -30,7 +30,7 @@ def deadline(reply_by: datetime | None, timeout: float | None, since: datetime) 
         raise InvalidEnvelope(
             f"must be {low:g} to {high:g} seconds",
             field="timeout",
-            limit=f"{low:g}..{high:g}",
+            limit=f"{high if timeout > high else low:g}",
             value=f"{timeout:g}",
         )
     until = since + timedelta(seconds=timeout)

@@ -11,7 +11,7 @@ import binascii
 from base64 import b64decode, b64encode
 from datetime import datetime
 from enum import IntEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -42,6 +42,10 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
 
 
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+"""Whoever writes the field writes something: on the wire, an empty text is refused."""
+
+
 class Envelope(
     msgspec.Struct,
     frozen=True,
@@ -55,21 +59,21 @@ class Envelope(
     ``message_id``, ``sender`` and ``created_at`` are always set and names are full identifiers.
     """
 
-    message_id: MessageId = MessageId("")
+    message_id: Annotated[MessageId, msgspec.Meta(min_length=1)] = MessageId("")
     performative: str
-    sender: AgentId = AgentId("")
+    sender: Annotated[AgentId, msgspec.Meta(min_length=1)] = AgentId("")
     receiver: tuple[AgentId, ...] = ()
     content: msgspec.Raw = NO_CONTENT
     """JSON text, byte for byte as it was sent; empty when there is none."""
-    encoding: str = ""
+    encoding: Text = ""
     """``base64`` says that the content is bytes, written as a base64 string."""
-    language: str = ""
-    ontology: str = ""
-    protocol: str = ""
-    conversation_id: ConversationId = ConversationId("")
+    language: Text = ""
+    ontology: Text = ""
+    protocol: Text = ""
+    conversation_id: Annotated[ConversationId, msgspec.Meta(min_length=1)] = ConversationId("")
     reply_to: tuple[AgentId, ...] = ()
-    reply_with: str = ""
-    in_reply_to: str = ""
+    reply_with: Text = ""
+    in_reply_to: Text = ""
     reply_by: datetime | None = None
     created_at: datetime | None = None
     priority: Priority = Priority.NORMAL

@@ -93,19 +93,13 @@ def agent_from_token(text: str, platform: str) -> AgentId:
 
 def check_message_id(text: str) -> MessageId:
     """Return the id if it is 1..128 printable ASCII characters, for it travels in a NATS header."""
-    if not 1 <= len(text) <= MAX_MESSAGE_ID:
-        raise InvalidEnvelope(
-            "a message id has 1 to 128 characters",
-            field="message_id",
-            limit=MAX_MESSAGE_ID,
-            value=len(text),
-        )
     if not (text.isascii() and text.isprintable() and " " not in text):
         raise InvalidEnvelope(
             "a message id has printable ASCII characters only, and no white space",
             field="message_id",
             value=ascii(text),
         )
+    check_text(text, "message_id", MAX_MESSAGE_ID)
     return MessageId(text)
 
 
@@ -119,7 +113,10 @@ def check_text(text: str, field: str, limit: int) -> None:
     """Refuse an empty text, one longer than ``limit`` characters, or one that hides something."""
     if not 1 <= len(text) <= limit:
         raise InvalidEnvelope(
-            f"must have 1 to {limit} characters", field=field, limit=limit, value=len(text)
+            f"must have 1 to {limit} characters",
+            field=field,
+            limit=limit if text else 1,
+            value=len(text),
         )
     if not (text.isascii() and text.isprintable()):
         _check_visible(text, field)
@@ -176,7 +173,7 @@ def _check_part(part: str, what: str, field: str) -> None:
         raise InvalidEnvelope(
             f"the {what} of an agent name has 1 to {MAX_NAME} characters",
             field=field,
-            limit=MAX_NAME,
+            limit=MAX_NAME if part else 1,
             value=len(part),
         )
     if _SAFE.issuperset(part):

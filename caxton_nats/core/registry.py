@@ -14,11 +14,8 @@ from enum import StrEnum
 import msgspec
 
 from caxton_nats.core.capability import names_of
-from caxton_nats.core.errors import InvalidEnvelope
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.listeners import Listeners
-
-QUEUE_SIZE_BOUNDS = (1, 100_000)
 
 
 class AgentState(StrEnum):
@@ -53,16 +50,6 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     registered_at: datetime
     drain_until: datetime | None = None
     """When an agent that is Draining becomes Stopped."""
-
-
-def check_queue_size(size: int) -> int:
-    """Return the size if it is within the seed's AgentQueueSize, 1..100 000."""
-    low, high = QUEUE_SIZE_BOUNDS
-    if not low <= size <= high:
-        raise InvalidEnvelope(
-            f"must be {low} to {high}", field="queue_size", limit=high, value=size
-        )
-    return size
 
 
 class Registry:

@@ -81,7 +81,12 @@ def route_info(agent: AgentId, node: str, hops: int, now: datetime, *, platform:
             "is an agent of this platform, and never remote", field="agent", value=agent
         )
     if not 0 <= hops <= MAX_HOPS:
-        raise InvalidEnvelope(f"must be 0 to {MAX_HOPS}", field="hops", limit=MAX_HOPS, value=hops)
+        raise InvalidEnvelope(
+            f"must be 0 to {MAX_HOPS}",
+            field="hops",
+            limit=MAX_HOPS if hops > MAX_HOPS else 0,
+            value=hops,
+        )
     return RouteInfo(
         agent=agent,
         node=node_id(node),

@@ -144,7 +144,7 @@ def _check_receivers(envelope: Envelope, limits: Limits) -> None:
             if count
             else "is missing or empty",
             field="receiver",
-            limit=limits.max_receivers,
+            limit=limits.max_receivers if count else 1,
             value=count,
         )
     if count > 1 and len(set(envelope.receiver)) != count:
@@ -166,9 +166,11 @@ def _check_texts(envelope: Envelope) -> None:
 
 def _check_options(envelope: Envelope, limits: Limits) -> None:
     low, high = MAX_RETRIES_BOUNDS
-    if envelope.max_retries is not None and not low <= envelope.max_retries <= high:
+    retries = envelope.max_retries
+    if retries is not None and not low <= retries <= high:
+        limit = high if retries > high else low
         raise InvalidEnvelope(
-            f"must be {low} to {high}", field="max_retries", limit=high, value=envelope.max_retries
+            f"must be {low} to {high}", field="max_retries", limit=limit, value=retries
         )
     if len(envelope.user_defined) > limits.max_user_defined:
         raise InvalidEnvelope(

@@ -230,11 +230,13 @@ class Agent:
         """
         raw, encoding = _content(content)
         receivers = (to,) if isinstance(to, str) else tuple(to)
-        given = {name: value for name, value in fields.items() if value is not None}
+        given = {name: value for name, value in fields.items() if value not in (None, "")}
         taken = given.keys() & {"performative", "receiver", "content"}
         if taken:
             raise InvalidEnvelope("is an argument of its own", field=min(taken))
-        known = {"encoding": encoding, **current_trace(), **given}
+        known = {**current_trace(), **given}
+        if encoding:
+            known.setdefault("encoding", encoding)
         known.setdefault("message_id", self._on_platform().ports.ids.new_id())
         return codec.build({"performative": act, "receiver": receivers, "content": raw, **known})
 

@@ -33,7 +33,7 @@ def test_length(length: int) -> None:
         check_capabilities(["x" * beyond])
     assert (caught.value.field, caught.value.limit, caught.value.value) == (
         "capabilities",
-        100,
+        length,
         beyond,
     )
 

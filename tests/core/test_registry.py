@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caxton_nats.core.errors import InvalidEnvelope
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.registry import (
     Address,
     AgentState,
     Registration,
     Registry,
-    check_queue_size,
 )
 from tests.core.sample import ALICE, BOB, CAROL, NOON
 
@@ -176,24 +173,6 @@ def test_index_agrees_with_a_dict(changes: list[tuple[AgentId, tuple[str, ...] |
                 f"{offer}:".startswith(f"{capability}:") for offer in expected[agent].capabilities
             )
         )
-
-
-@pytest.mark.parametrize("size", [1, 1000, 100_000])
-def test_queue_size(size: int) -> None:
-    """The seed's bounds are allowed."""
-    assert check_queue_size(size) == size
-
-
-@pytest.mark.parametrize("size", [-1, 0, 100_001])
-def test_queue_size_beyond(size: int) -> None:
-    """One beyond is not, and the error names limit and value."""
-    with pytest.raises(InvalidEnvelope) as caught:
-        check_queue_size(size)
-    assert (caught.value.field, caught.value.limit, caught.value.value) == (
-        "queue_size",
-        100_000,
-        size,
-    )
 
 
 def test_learn() -> None:

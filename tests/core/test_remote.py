@@ -58,7 +58,8 @@ def test_hops_beyond_the_edge(hops: int) -> None:
     """One beyond is refused with the limit and the value."""
     with pytest.raises(InvalidEnvelope) as refused:
         made(hops=hops)
-    assert (refused.value.field, refused.value.limit, refused.value.value) == ("hops", 255, hops)
+    edge = max(0, min(hops, 255))
+    assert (refused.value.field, refused.value.limit, refused.value.value) == ("hops", edge, hops)
 
 
 @pytest.mark.parametrize("node", ["", "x" * 256, "a b", "a@b", "\u200b"])
