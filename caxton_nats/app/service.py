@@ -16,6 +16,7 @@ from caxton_nats.core.identifiers import AgentId
 from caxton_nats.engine.exhaustion import Exhaustion
 from caxton_nats.engine.ingress import Ingress
 from caxton_nats.engine.platform import Platform
+from caxton_nats.engine.sweeper import Sweeper
 from caxton_nats.engine.timekeeper import Timekeeper
 from caxton_nats.jetstream import subjects, topology
 from caxton_nats.jetstream.connection import Connection
@@ -37,7 +38,7 @@ class Work(Protocol):
 async def serve(
     chosen: Settings | None = None, *, observer: Observer = log_event
 ) -> AsyncIterator[Platform]:
-    """Run a router service: the request doors, the ingress, timers, and the second net.
+    """Run a router service: the request doors, the ingress, timers, sweeping, the second net.
 
     Any number may run; they share the work. At the end requests that are in are answered.
     """
@@ -101,6 +102,7 @@ async def _background(
             receiver_of=agent_of,
         ),
         Timekeeper(timers, platform.ports.clock, platform.when_due),
+        Sweeper(platform.ports, platform.registry, platform.burial, policy=retry_policy(chosen)),
     ]
 
 

@@ -99,6 +99,13 @@ def retry_delay(policy: RetryPolicy, attempt: int, chance: float) -> timedelta:
     return timedelta(seconds=capped * (1.0 - policy.jitter * chance))
 
 
+def patience(policy: RetryPolicy, max_retries: int | None = None) -> timedelta:
+    """Return how long all retries of a message take, without the time of its handlers."""
+    allowed = policy.max_retries if max_retries is None else max_retries
+    delays = (retry_delay(policy, attempt, 0.0) for attempt in range(1, allowed + 1))
+    return sum(delays, timedelta())
+
+
 def exhausted(attempt: int, policy: RetryPolicy, max_retries: int | None) -> CaxtonError | None:
     """Return an error for a delivery whose earlier attempts used up all retries unsettled.
 

@@ -93,6 +93,8 @@ class LocalRegistrar:
             await self._ports.leases.remove(agent)
             self._health.remove(agent)
         self._registry.learn(registration, revision)
+        # Again: a sweeper that did not see the registration may have cleared the consumer away.
+        await self._ports.mailboxes.ensure(agent)
         return registration
 
     async def heartbeat(self, agent: AgentId, beat: Heartbeat) -> Lease:

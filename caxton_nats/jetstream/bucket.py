@@ -100,6 +100,11 @@ class Bucket(Generic[T]):
         """Write the record whatever its revision."""
         await self._publisher.store_one(Post(self._subject(key), self._encoder.encode(value), {}))
 
+    async def was_removed(self, key: str) -> bool:
+        """Return whether there was a record, and is none any more."""
+        record = await direct.last_of_leader(self._connection, self._stream, self._subject(key))
+        return record is not None and record.deleted
+
     async def remove(self, key: str) -> int:
         """Remove the record; return the revision of that, 0 if there was none."""
         record = await direct.last(self._connection, self._stream, self._subject(key))

@@ -55,11 +55,15 @@ class KvRegistryStore:
 
     async def load(self, agent: AgentId) -> tuple[Registration, int] | None:
         """Return the registration and its revision."""
-        return await self._bucket.load(agent_token(agent))
+        return await self._bucket.load(agent_token(agent), latest=True)
 
     async def remove(self, agent: AgentId) -> int:
         """Remove the registration; return the revision of that, 0 if there was none."""
         return await self._bucket.remove(agent_token(agent))
+
+    async def has_left(self, agent: AgentId) -> bool:
+        """Return whether the agent was registered once: its removal leaves a marker."""
+        return await self._bucket.was_removed(agent_token(agent))
 
     async def follow(self, registry: Registry) -> None:
         """Keep ``registry`` equal to the bucket; returns when the first complete state is in."""

@@ -87,6 +87,7 @@ class MemoryRegistryStore:
     def __init__(self) -> None:
         self._bucket: Bucket[AgentId, Registration] = Bucket("registration")
         self._followers: list[Registry] = []
+        self._left: set[AgentId] = set()
 
     async def save(self, registration: Registration, *, revision: int | None) -> int:
         """Write the registration if the stored revision is still this."""
@@ -106,10 +107,16 @@ class MemoryRegistryStore:
         """Remove the registration; 0 if there was none."""
         await turn()
         removed = self._bucket.remove(agent)
+        self._left |= {agent} if removed else set()
         for registry in self._followers if removed else ():
             registry.remove(agent)
             registry.revision = removed
         return removed
+
+    async def has_left(self, agent: AgentId) -> bool:
+        """Return whether the agent was registered once, and is not any more."""
+        await turn()
+        return agent in self._left and agent not in self._bucket.records
 
     async def follow(self, registry: Registry) -> None:
         """Keep the registry equal to the store from now on."""

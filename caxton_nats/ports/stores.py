@@ -46,6 +46,9 @@ class RegistryStore(Protocol):
     async def remove(self, agent: AgentId) -> int:
         """Remove the registration; return the revision of that, 0 if there was none."""
 
+    async def has_left(self, agent: AgentId) -> bool:
+        """Return whether the agent was registered once, and is not any more."""
+
     async def follow(self, registry: Registry) -> None:
         """Keep ``registry`` equal to the store, for as long as the adapter is connected.
 

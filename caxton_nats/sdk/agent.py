@@ -178,8 +178,13 @@ class Agent:
         return result
 
     async def send_many(self, messages: Sequence[Envelope]) -> list[Receipt | CaxtonError]:
-        """Send messages as one batch; one receipt or error each, in order."""
+        """Send messages as one batch; one receipt or error each, in order.
+
+        Raises:
+            NotConnected: the agent is stopped, or was never started.
+        """
         sender = self.id
+        self._require_mailbox()
         return await self._on_platform().door.send(
             [Submission(sender=sender, envelope=message) for message in messages]
         )
@@ -267,8 +272,7 @@ class Agent:
             CaxtonError: as for `send`.
         """
         platform = self._on_platform()
-        if self._mailbox is None:
-            raise NotConnected(f"the agent {self.name} is stopped", hint="start it again")
+        self._require_mailbox()
         if timeout is None:
             timeout = platform.mailbox_options.reply_timeout.total_seconds()
         token = fields.pop("reply_with", None) or platform.ports.ids.new_id()
@@ -316,6 +320,11 @@ class Agent:
     def _stop_because(self, error: CaxtonError) -> None:
         log.error("%s stops: %s", self.name, error)
         self._ending = asyncio.create_task(self.stop(), name=f"stop {self.name}")
+
+    def _require_mailbox(self) -> None:
+        """Refuse what a stopped agent is asked for: nothing could come back to it."""
+        if self._mailbox is None:
+            raise NotConnected(f"the agent {self.name} is stopped", hint="start it again")
 
     def _on_platform(self) -> Platform:
         if self._platform is None:

@@ -1,7 +1,8 @@
 """One run of an agent: it takes the lease of its name, renews it, and gives it back.
 
 A lease that cannot be renewed is lost: another instance has the name now, or nobody may have it
-any more. Then the agent has to stop, for two readers of one mailbox would share its mail.
+any more. Then the agent has to stop, for two readers of one mailbox would share its mail. The same
+when an operator has made the agent Stopped, or deregistered it, which the registry tells at once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from datetime import timedelta
 from caxton_nats.core.errors import AgentNotFound, CaxtonError, RegistryError
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.lease import Heartbeat
-from caxton_nats.core.registry import Registration
+from caxton_nats.core.lifecycle import stopped
+from caxton_nats.core.registry import AgentState, Registration
+from caxton_nats.core.routing import agent_not_found
 from caxton_nats.engine.platform import Platform
 from caxton_nats.tasks import end, forever
 
@@ -38,6 +41,10 @@ class Tenure:
         )
         self._next = platform.ports.clock.now()
         self._renewing: list[asyncio.Task[None]] = []
+        self._registration: Registration | None = None
+        self._seen = False
+        """The registry has shown this very registration: if it goes, that one was removed."""
+        self._forget: Callable[[], None] = _nothing
 
     async def begin(self, *, capabilities: Sequence[str], node: str) -> Registration:
         """Register the agent with its lease, and renew that from now on.
@@ -54,6 +61,8 @@ class Tenure:
         except BaseException:
             await leases.fall_silent(self._beat.instance)
             raise
+        self._registration = registration
+        self._forget = self._platform.registry.listeners.add(self._agent, self._look_at)
         self._wait_for_next()
         renewing = forever(
             self._renew,
@@ -74,6 +83,7 @@ class Tenure:
 
     async def end(self) -> None:
         """Give the lease back, as far as that is possible."""
+        self._forget()
         await end(self._renewing)
         try:
             async with asyncio.timeout(_LAST_WORD):
@@ -82,10 +92,24 @@ class Tenure:
             log.warning("the lease of %s ends by itself: %s", self._agent, error)
         await self._platform.ports.leases.fall_silent(self._beat.instance)
 
+    def _look_at(self, found: Registration | None) -> None:
+        """Lose the name if an operator has stopped or removed this very registration."""
+        mine = self._registration
+        own = found is not None and mine is not None and found.registered_at == mine.registered_at
+        if found is None and self._seen:
+            self._forget()
+            self._lost(agent_not_found(self._agent))
+        elif found is not None and own and found.state is AgentState.STOPPED:
+            self._forget()
+            self._lost(stopped(self._agent))
+        self._seen = own
+
     async def _renew(self) -> None:
         await self._platform.ports.clock.sleep(self._next - self._platform.ports.clock.now())
         try:
             await self._platform.registrar.heartbeat(self._agent, self._beat)
+            # Told before this began to listen, it has not been heard.
+            self._look_at(self._platform.registry.find(self._agent))
         except (RegistryError, AgentNotFound) as error:
             self._lost(error)
             await asyncio.Event().wait()
@@ -94,3 +118,7 @@ class Tenure:
     def _wait_for_next(self) -> None:
         third = timedelta(seconds=self._beat.lease / 3)
         self._next = self._platform.ports.clock.now() + third
+
+
+def _nothing() -> None:
+    pass

@@ -237,3 +237,14 @@ async def test_a_mirror_that_follows_is_not_behind(adapter: Adapter) -> None:
 
     await eventually(caught_up)
     assert registry.find(named("bob")) is None
+
+
+async def test_has_left(adapter: Adapter) -> None:
+    """Who was registered once and is not any more has left; who never was has not."""
+    assert not await adapter.registry_store.has_left(BOB)
+    await adapter.registry_store.save(registered(adapter), revision=None)
+    assert not await adapter.registry_store.has_left(BOB)
+    await adapter.registry_store.remove(BOB)
+    assert await adapter.registry_store.has_left(BOB)
+    await adapter.registry_store.save(registered(adapter), revision=None)
+    assert not await adapter.registry_store.has_left(BOB)

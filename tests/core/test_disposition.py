@@ -16,6 +16,7 @@ from caxton_nats.core.disposition import (
     RetryPolicy,
     Term,
     exhausted,
+    patience,
     retry_delay,
     settle,
 )
@@ -143,3 +144,10 @@ def test_signals_of_a_handler() -> None:
     assert str(Reject("never")) == "never"
     assert not issubclass(Retry, CaxtonError)
     assert not issubclass(Reject, CaxtonError)
+
+
+@pytest.mark.parametrize(("retries", "seconds"), [(None, 7), (0, 0), (1, 1), (5, 31)])
+def test_patience(retries: int | None, seconds: float) -> None:
+    """All retries of a message take the sum of their delays; its own number goes first."""
+    policy = RetryPolicy(max_retries=3, delay=timedelta(seconds=1), factor=2.0)
+    assert patience(policy, retries) == timedelta(seconds=seconds)

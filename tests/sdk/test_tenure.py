@@ -17,6 +17,7 @@ from caxton_nats.core.errors import (
     InvalidEnvelope,
     NotConnected,
 )
+from caxton_nats.core.registry import AgentState
 from caxton_nats.engine.platform import Platform
 from caxton_nats.memory import MemoryBroker
 from caxton_nats.sdk.agent import Agent
@@ -178,6 +179,46 @@ async def test_who_was_deregistered_stops(town: Town) -> None:
     with pytest.raises(NotConnected, match="stopped"):
         await bob.request("alice")
     assert await town.broker.leases.load(bob.id) is None
+
+
+async def test_who_was_made_stopped_stops(town: Town) -> None:
+    """At once, in whatever process; the lease is given back, and no message is taken any more."""
+    operator = await town.process()
+    bob = await town.start(await town.process(), "bob")
+    await operator.registrar.update_state(bob.id, AgentState.STOPPED)
+    await town.clock.idle()
+    for sent in (bob.request("alice"), bob.send("inform", "alice")):
+        with pytest.raises(NotConnected, match="stopped"):
+            await sent
+    assert operator.health.trouble(bob.id, town.clock.now()) == "stopped"
+
+
+async def test_stopped_is_of_one_registration(town: Town) -> None:
+    """An agent that has registered again does not mind what its predecessor was."""
+    platform = await town.process()
+    bob = await town.start(platform, "bob")
+    before = platform.registry.find(bob.id)
+    assert before is not None
+    await bob.stop()
+    await town.clock.advance(1)
+    await bob.start(platform)
+    platform.registry.put(msgspec.structs.replace(before, state=AgentState.STOPPED))
+    await town.clock.idle()
+    alice = await town.start(platform, "alice")
+    await bob.send("inform", alice.id)
+    await bob.stop()
+
+
+async def test_stopped_before_the_agent_listened(town: Town) -> None:
+    """It is noticed with the next heartbeat."""
+    platform = await town.process()
+    bob = await town.start(platform, "bob")
+    found = platform.registry.find(bob.id)
+    assert found is not None
+    platform.registry._by_agent[bob.id] = msgspec.structs.replace(found, state=AgentState.STOPPED)
+    await town.clock.advance(LEASE)
+    with pytest.raises(NotConnected, match="stopped"):
+        await bob.request("alice")
 
 
 async def test_heartbeats_go_on_when_one_fails(town: Town) -> None:

@@ -1,0 +1,169 @@
+"""Mail that nobody will fetch: of agents that are stopped, or have left.
+
+What lies in the mailbox of a stopped agent becomes dead letters at once. Mail of an agent that was
+deregistered is kept for as long as the retries of a message would take, because the agent may come
+back: then it gets the rest, untouched and in order. Messages that somebody has in hand are left
+alone until they come back. Any number of sweepers may work: they share what a mailbox hands out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import datetime, timedelta
+
+import msgspec
+
+from caxton_nats.core.dead_letter import Stage
+from caxton_nats.core.disposition import Disposition, Nak, RetryPolicy, Term, patience
+from caxton_nats.core.errors import AgentNotFound, CaxtonError
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.lifecycle import stopped
+from caxton_nats.core.registry import AgentState, Registry
+from caxton_nats.core.routing import agent_not_found
+from caxton_nats.engine import attempts, stored
+from caxton_nats.engine.burial import Burial
+from caxton_nats.ports import Delivery, Inbox, Ports
+from caxton_nats.tasks import forever
+
+BATCH = 64
+AT_A_TIME = 8
+"""Mailboxes that are swept at the same time."""
+_MOMENT = timedelta(milliseconds=100)
+"""How long a mailbox may take to hand out what it holds."""
+_AGAIN = timedelta(seconds=5)
+_PAUSE = timedelta(milliseconds=500)
+_PAUSES = 6
+"""After this many the mailboxes are looked at although the registry has not changed."""
+log = logging.getLogger("caxton_nats")
+
+
+class Sweeper:
+    """Makes dead letters of mail that nobody will fetch."""
+
+    def __init__(
+        self, ports: Ports, registry: Registry, burial: Burial, *, policy: RetryPolicy
+    ) -> None:
+        self._ports = ports
+        self._registry = registry
+        self._burial = burial
+        self._policy = policy
+        self._gone_since: dict[AgentId, datetime] = {}
+        """Agents that have left, and may still have mail or a consumer."""
+        self._places = asyncio.Semaphore(AT_A_TIME)
+
+    async def run(self) -> None:
+        """Work until cancelled; errors are waited out."""
+        await forever(
+            self._step,
+            what="sweeping mailboxes",
+            expected=CaxtonError,
+            sleep=self._ports.clock.sleep,
+        )
+
+    async def sweep(self) -> None:
+        """Look at every mailbox once.
+
+        Raises:
+            CaxtonError: some mailbox could not be swept; the others were.
+        """
+        await self._ports.registry_store.caught_up()
+        holding = set(await self._ports.mailboxes.pending())
+        agents = {agent for agent in holding if self._may_sweep(agent)} | self._gone_since.keys()
+        results = await asyncio.gather(
+            *(self._visit(agent, has_mail=agent in holding) for agent in agents),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _step(self) -> None:
+        known = self._registry.revision
+        await self.sweep()
+        for _ in range(_PAUSES):
+            await self._ports.clock.sleep(_PAUSE)
+            if self._gone_since or self._registry.revision != known:
+                return
+
+    def _may_sweep(self, agent: AgentId) -> bool:
+        registration = self._registry.find(agent)
+        return registration is None or registration.state is AgentState.STOPPED
+
+    async def _visit(self, agent: AgentId, *, has_mail: bool) -> None:
+        async with self._places:
+            while True:
+                error = await self._verdict(agent)
+                if not isinstance(error, AgentNotFound):
+                    self._gone_since.pop(agent, None)
+                if error is None:
+                    return
+                if not has_mail and isinstance(error, AgentNotFound):
+                    await self._clear_away(agent)
+                # Judged anew for each batch: the agent may have come back.
+                if not has_mail or not await self._sweep(agent, error):
+                    return
+
+    async def _verdict(self, agent: AgentId) -> CaxtonError | None:
+        """Return why nobody will fetch the agent's mail, or None: it may. The store knows best."""
+        found = await self._ports.registry_store.load(agent)
+        if found is not None:
+            return stopped(agent) if found[0].state is AgentState.STOPPED else None
+        # Notices wait for senders that never were registered: they may read them in their own way.
+        return agent_not_found(agent) if await self._ports.registry_store.has_left(agent) else None
+
+    async def _sweep(self, agent: AgentId, error: CaxtonError) -> bool:
+        """Work off one batch of the mailbox; False if there is nothing to be done now."""
+        now = self._ports.clock.now()
+        waited = timedelta()
+        if isinstance(error, AgentNotFound):
+            waited = now - self._gone_since.setdefault(agent, now)
+            if waited < patience(self._policy):
+                return False
+        inbox = await self._ports.mailboxes.open(agent)
+        try:
+            deliveries = await inbox.fetch(BATCH, _MOMENT)
+            for delivery in deliveries:
+                try:
+                    await self._end(inbox, delivery, error, agent, waited)
+                except Exception as failure:
+                    # It alone comes again: one that cannot be buried must not hold up the others.
+                    log.warning("%s: %s", delivery.origin.key, failure, exc_info=True)
+                    await inbox.settle([(delivery, Nak(_AGAIN))])
+        finally:
+            left = await inbox.close()
+            await inbox.settle([(one, Nak(timedelta())) for one in left])
+        return bool(deliveries)
+
+    async def _end(
+        self,
+        inbox: Inbox,
+        delivery: Delivery,
+        error: CaxtonError,
+        agent: AgentId,
+        waited: timedelta,
+    ) -> None:
+        envelope = stored.readable(delivery.body)
+        own = envelope.max_retries if envelope is not None else None
+        remains = patience(self._policy, own) - waited
+        settled: Disposition = Term(error)
+        if isinstance(error, AgentNotFound) and remains > timedelta():
+            # It has more retries of its own than the others.
+            settled = Nak(remains)
+        else:
+            began = await attempts.earlier(self._ports.attempts, delivery)
+            await self._burial.bury(
+                msgspec.structs.replace(delivery, attempt=began),
+                error,
+                agent=agent,
+                stage=Stage.DELIVER,
+                envelope=envelope,
+            )
+        await inbox.settle([(delivery, settled)])
+
+    async def _clear_away(self, agent: AgentId) -> None:
+        """Remove the consumer of an agent that has left, unless it comes back this very moment."""
+        await self._ports.mailboxes.remove(agent)
+        self._gone_since.pop(agent, None)
+        if await self._ports.registry_store.load(agent) is not None:
+            await self._ports.mailboxes.ensure(agent)
