@@ -144,8 +144,6 @@ class Settings(BaseModel):
     storage: Literal["file", "memory"] = "file"
     """Where the streams lie; in memory, everything is gone when the server stops."""
 
-    max_content: int = Field(default=1_048_576, ge=1, le=10_485_760)
-    max_receivers: int = Field(default=1_000, ge=1, le=10_000)
     max_participants: int = Field(default=1_000, ge=2, le=10_000)
     conversation_timeout: float = Field(default=1_800.0, ge=300, le=86_400)
     """A conversation ends when nobody has written for this long."""
@@ -153,6 +151,9 @@ class Settings(BaseModel):
     """A conversation ends this long after its first message."""
     conversation_retention: float = Field(default=2_592_000.0, ge=3_600, le=315_360_000)
     """How long an ended conversation stays readable, and its id taken."""
+
+    max_content: int = Field(default=1_048_576, ge=1, le=10_485_760)
+    max_receivers: int = Field(default=1_000, ge=1, le=10_000)
 
     ack_wait: float = Field(default=30.0, ge=0.5, le=3600)
     """After this long without a sign of life a delivery comes again."""

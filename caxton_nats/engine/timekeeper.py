@@ -6,6 +6,7 @@ must do nothing the second time. It is settled when the handler has returned.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
@@ -42,11 +43,17 @@ class Timekeeper:
         )
 
     async def work_once(self, wait: timedelta) -> int:
-        """Take one batch of due timers; return how many there were."""
+        """Have one batch of due timers handled; return how many there were."""
         deliveries = await self._inbox.fetch(BATCH, wait)
-        for delivery in deliveries:
-            await self._inbox.settle([(delivery, await self._handle(delivery))])
+        # At the same time: a slow one, or an hour's worth of one kind, must not hold up the others.
+        done = await asyncio.gather(*map(self._work_off, deliveries), return_exceptions=True)
+        for failure in done:
+            if failure is not None:
+                raise failure
         return len(deliveries)
+
+    async def _work_off(self, delivery: Delivery) -> None:
+        await self._inbox.settle([(delivery, await self._handle(delivery))])
 
     async def _handle(self, delivery: Delivery) -> Disposition:
         try:

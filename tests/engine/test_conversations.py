@@ -295,3 +295,25 @@ async def test_retention(bench: Bench) -> None:
     assert await made.conversations.list(archived=True) == []
     assert isinstance(await say(made, "m-3"), Receipt)
     assert (await made.conversations.statistics()).total_created == 2
+
+
+async def test_protocols_are_kept_apart(bench: Bench) -> None:
+    """Each conversation keeps its own protocol; five answers in a row are one conversation."""
+    made = await bench.known(platform(bench))
+    protocols = ("fipa-request", "fipa-query", "fipa-contract-net", "fipa-subscribe")
+    for name in protocols:
+        await say(made, f"m-{name}", conversation_id=ConversationId(name), protocol=name)
+    found = {one.conversation_id: one.protocol for one in await made.conversations.list()}
+    assert found == {ConversationId(name): name for name in protocols}
+    before = "m-fipa-query"
+    for number in range(5):
+        between = {"sender": (BOB, ALICE)[number % 2], "receiver": ((ALICE, BOB)[number % 2],)}
+        query = ConversationId("fipa-query")
+        result = await say(
+            made, f"n-{number}", conversation_id=query, in_reply_to=before, **between
+        )
+        assert isinstance(result, Receipt)
+        before = f"n-{number}"
+    record = await active(bench, "fipa-query")
+    assert record is not None
+    assert (record.message_count, record.participants) == (6, (ALICE, BOB))
