@@ -70,7 +70,8 @@ class JetStreamPublisher:
         self._connection = connection
         self._queue_size = queue_size
         self._window = window
-        self._room = asyncio.Semaphore(window)
+        self._room = window
+        self._freed = asyncio.Event()
         self._entrance = asyncio.Lock()
         self._inbox = connection.client.new_inbox()
         self._waiting: dict[str, asyncio.Future[Stored | CaxtonError]] = {}
@@ -148,17 +149,17 @@ class JetStreamPublisher:
     @asynccontextmanager
     async def _places(self, number: int) -> AsyncIterator[None]:
         """Wait until so many more messages may be on their way."""
-        taken = 0
+        # One after the other, or small batches would pass a large one for ever.
+        async with self._entrance:
+            while self._room < number:
+                self._freed.clear()
+                await self._freed.wait()
+            self._room -= number
         try:
-            # One after the other, or two could each have half of the room and wait for the rest.
-            async with self._entrance:
-                while taken < number:
-                    await self._room.acquire()
-                    taken += 1
             yield
         finally:
-            for _ in range(taken):
-                self._room.release()
+            self._room += number
+            self._freed.set()
 
     async def _try_at_once(self, posts: Sequence[Post]) -> list[Stored | CaxtonError]:
         tokens: list[str] = []

@@ -207,7 +207,8 @@ async def test_closing_answers_what_is_in(
     waits = number == 1
     await eventually(lambda: sum(behind.batches) + doors._requests.qsize() + waits == 30)
     closing = asyncio.create_task(doors.close())
-    await asyncio.sleep(0)
+    # From here on nobody else takes up what waits.
+    await eventually(lambda: doors._worker is not None and doors._worker.done())
     behind.passes.set()
     await closing
     assert len(await asyncio.gather(*requests)) == 31
