@@ -53,6 +53,11 @@ PriorityName = Literal["low", "normal", "high", "critical"]
 PriorityOption = Annotated[
     PriorityName | None, typer.Option("--priority", help="Higher goes first in a mailbox.")
 ]
+StrategyName = Literal["one", "all", "round-robin", "least-loaded", "affinity"]
+StrategyOption = Annotated[
+    StrategyName | None,
+    typer.Option("--strategy", help="Who of those that offer a capability gets it."),
+]
 Retries = Annotated[
     int | None,
     typer.Option("--max-retries", min=1, max=10, help="Attempts after the first one."),
@@ -64,7 +69,9 @@ def send(  # noqa: PLR0913 - one parameter per field of a message
     performative: Annotated[
         str, typer.Argument(metavar="PERFORMATIVE", help="As inform, request.")
     ],
-    receivers: Annotated[list[str], typer.Argument(metavar="RECEIVER")],
+    receivers: Annotated[
+        list[str], typer.Argument(metavar="RECEIVER", help="Agents, or capability:NAME[:VERSION].")
+    ],
     *,
     content: ContentOption = None,
     text: TextOption = None,
@@ -94,6 +101,7 @@ def send(  # noqa: PLR0913 - one parameter per field of a message
     ] = None,
     language: Annotated[str | None, typer.Option("--language", help="Of the content.")] = None,
     ontology: Annotated[str | None, typer.Option("--ontology", help="Of the content.")] = None,
+    strategy: StrategyOption = None,
     priority: PriorityOption = None,
     max_retries: Retries = None,
     require_receipt: Annotated[
@@ -114,6 +122,7 @@ def send(  # noqa: PLR0913 - one parameter per field of a message
         "reply_to": tuple(AgentId(name) for name in reply_to or ()),
         "language": language,
         "ontology": ontology,
+        "strategy": strategy,
         "priority": Priority[priority.upper()] if priority else None,
         "timeout": timeout,
         "max_retries": max_retries,
@@ -272,19 +281,24 @@ async def _send(platform: Platform, sender: str, message: Envelope) -> Receipt:
 
 def _show_receipt(receipt: Receipt, *, as_json: bool) -> int:
     failed = [outcome for outcome in receipt.outcomes if outcome.error is not None]
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         (
             outcome.receiver,
             _fate(outcome.duplicate, outcome.error),
             outcome.stream,
             outcome.sequence or "",
+            outcome.reason,
         )
         for outcome in receipt.outcomes
     ]
+    titles = ["receiver", "outcome", "stream", "sequence"]
+    if any(outcome.target for outcome in receipt.outcomes):
+        titles.append("chosen")
+    rows = [row[: len(titles)] for row in rows]
     show(
         receipt_body(receipt),
         f"message {receipt.message_id}",
-        table("receiver", "outcome", "stream", "sequence", rows=rows, right=("sequence",)),
+        table(*titles, rows=rows, right=("sequence",)),
         as_json=as_json,
     )
     return exits.of_batch(len(receipt.outcomes) - len(failed), len(failed))

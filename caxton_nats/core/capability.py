@@ -8,6 +8,8 @@ that anybody offers). Who that is in the end is decided by core/choice.py.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
+from enum import StrEnum
 
 import msgspec
 
@@ -17,6 +19,21 @@ from caxton_nats.core.identifiers import CAPABILITY_PREFIX, AgentId, check_text
 MAX_CAPABILITY = 100
 MAX_VERSIONS = 16
 """Versions that one receiver may name."""
+MOST_COMPARED = 500
+
+
+class Strategy(StrEnum):
+    """How to choose among those who offer what a message asks for."""
+
+    ONE = "one"
+    """One of them; which one, the message's id decides."""
+    ALL = "all"
+    ROUND_ROBIN = "round-robin"
+    """One after the other, as each router sees it."""
+    LEAST_LOADED = "least-loaded"
+    """The one at whom the fewest messages wait."""
+    AFFINITY = "affinity"
+    """One who takes part in the conversation already, else one."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -98,6 +115,38 @@ def target(receiver: str, *, field: str = "receiver") -> Wanted:
         InvalidEnvelope: what follows is no capability.
     """
     return wanted(receiver.removeprefix(CAPABILITY_PREFIX), field=field)
+
+
+def strategy(text: str) -> Strategy:
+    """Return the strategy of this name; empty is ``one``.
+
+    Raises:
+        InvalidEnvelope: there is none of this name.
+    """
+    try:
+        return Strategy(text or Strategy.ONE)
+    except ValueError:
+        raise InvalidEnvelope(
+            f"must be {', '.join(Strategy)}", field="strategy", value=ascii(text[:40])
+        ) from None
+
+
+def near(capability: Wanted, offered: Iterable[str]) -> list[str]:
+    """Return what of the offered is near what is wanted: other versions first, then similar names.
+
+    Only names with the same first letters are compared letter by letter, and not more than
+    ``MOST_COMPARED``: this is for an error's hint, and any sender can cause one.
+    """
+    versions: list[str] = []
+    similar: list[str] = []
+    for offer in offered:
+        name, colon, _ = offer.partition(":")
+        if name == capability.name:
+            versions += [offer] if colon or capability.versions else []
+        elif not colon and (name[:2] == capability.name[:2] or capability.name in name):
+            similar.append(name)
+    names = get_close_matches(capability.name, similar[:MOST_COMPARED], n=5, cutoff=0.5)
+    return sorted(versions) + names
 
 
 def as_receiver(capability: Wanted) -> AgentId:

@@ -63,6 +63,8 @@ class Envelope(
     performative: str
     sender: Annotated[AgentId, msgspec.Meta(min_length=1)] = AgentId("")
     receiver: tuple[AgentId, ...] = ()
+    """Agents; at a door also ``capability:<name>[:<version>,…]``, which `strategy` decides on."""
+    strategy: str = ""
     content: msgspec.Raw = NO_CONTENT
     """JSON text, byte for byte as it was sent; empty when there is none."""
     encoding: Text = ""

@@ -5,7 +5,7 @@
         MalformedEnvelope  InvalidEnvelope  MessageTooLarge  Expired  TooManyParticipants
         ConversationTimeout
       UndeliverableError      nobody can take it now: the sender is told
-        AgentNotFound  AgentDraining  AgentStopped  QueueFull
+        AgentNotFound  NoCapableAgent  AgentDraining  AgentStopped  QueueFull
       HandlerError            the receiving agent's fault: retried by policy, then dead-lettered
         HandlerFailed  HandlerRejected  AgentNotResponding
       TransportError          infrastructure: retried
@@ -147,6 +147,10 @@ class AgentStopped(UndeliverableError):
     failure = FailureReason.AGENT_NOT_RESPONDING
 
 
+class NoCapableAgent(AgentNotFound):
+    """Nobody who offers the capability is available; ``hint`` names what is near it."""
+
+
 class QueueFull(UndeliverableError):
     """The receiver's mailbox holds as many messages as it may (``limit``)."""
 
@@ -218,10 +222,8 @@ class ConfigurationError(CaxtonError):
 
 
 def _by_code() -> dict[str, type[CaxtonError]]:
-    found: dict[str, type[CaxtonError]] = {}
-    todo = [CaxtonError]
-    while todo:
-        kind = todo.pop()
-        found[kind.__name__] = kind
-        todo.extend(kind.__subclasses__())
-    return found
+    kinds = [CaxtonError]
+    for kind in kinds:
+        # The list grows while it is read.
+        kinds.extend(kind.__subclasses__())
+    return {kind.__name__: kind for kind in kinds}

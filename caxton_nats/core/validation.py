@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from caxton_nats.core import capability
 from caxton_nats.core.deadline import check_deadline, deadline
 from caxton_nats.core.envelope import Envelope, content_bytes, content_size
 from caxton_nats.core.errors import InvalidEnvelope, MessageTooLarge
@@ -99,7 +100,7 @@ def complete(
         message_id=check_message_id(envelope.message_id or new_id()),
         performative=str(performative(envelope.performative)),
         sender=sender,
-        receiver=_identifiers(envelope.receiver, platform, "receiver"),
+        receiver=tuple(_receiver(name, platform) for name in envelope.receiver),
         reply_to=_identifiers(envelope.reply_to, platform, "reply_to"),
         created_at=_utc(envelope.created_at, "created_at") or now,
         reply_by=deadline(_utc(envelope.reply_by, "reply_by"), envelope.timeout, now),
@@ -114,6 +115,7 @@ def check(envelope: Envelope, limits: Limits, now: datetime) -> None:
     """
     _check_receivers(envelope, limits)
     _check_texts(envelope)
+    capability.strategy(envelope.strategy)
     _check_options(envelope, limits)
     _check_content(envelope, limits)
     if envelope.protocol and not envelope.conversation_id:
@@ -126,6 +128,12 @@ def check(envelope: Envelope, limits: Limits, now: datetime) -> None:
 
 def _identifiers(names: tuple[str, ...], platform: str, field: str) -> tuple[AgentId, ...]:
     return tuple(agent_id(name, platform, field=field) for name in names)
+
+
+def _receiver(name: str, platform: str) -> AgentId:
+    if capability.is_capability(name):
+        return capability.as_receiver(capability.target(name))
+    return agent_id(name, platform, field="receiver")
 
 
 def _utc(moment: datetime | None, field: str) -> datetime | None:

@@ -13,24 +13,31 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from caxton_nats.core import codec
+from caxton_nats.core.choice import Choice
 from caxton_nats.core.envelope import NO_CONTENT, Envelope, content_bytes
 from caxton_nats.core.errors import CaxtonError, QueueFull
 from caxton_nats.core.identifiers import AgentId, token
 from caxton_nats.core.registry import Registration
 from caxton_nats.core.routing import Route, agent_not_found
 from caxton_nats.engine import aftercare
+from caxton_nats.engine.choosing import Addressed
 from caxton_nats.ports import Letter, Outcome, Ports, Receipt, Stored
 
 
 class Accepted(msgspec.Struct, frozen=True):
     """A message on its way through the stages."""
 
-    envelope: Envelope
+    addressed: Addressed
     route: Route
     refused: Mapping[AgentId, CaxtonError] = {}
     """Receivers that do not get it although they are known, and why not."""
     stopped: tuple[Registration, ...] = ()
     """Those of them whose copy becomes a dead letter."""
+
+    @property
+    def envelope(self) -> Envelope:
+        """The message, its receivers being agents."""
+        return self.addressed.envelope
 
 
 class Dispatch:
@@ -45,8 +52,8 @@ class Dispatch:
     async def publish(self, batch: Sequence[Accepted]) -> list[Receipt | CaxtonError]:
         """Store each message in the mailboxes of its receivers; one result each, in order.
 
-        A receipt has an outcome for every receiver that the message names, in its order. If no
-        receiver got the message, the result is the first receiver's error.
+        A receipt has an outcome for every receiver that the message names or that was chosen, in
+        its order. If no receiver got the message, the result is the first receiver's error.
         """
         packed = await asyncio.gather(
             *(self.pack(one.envelope, one.route.found) for one in batch), return_exceptions=True
@@ -116,7 +123,14 @@ class Dispatch:
             outcomes[agent] = Outcome(receiver=agent, error=agent_not_found(agent))
         for agent, error in one.refused.items():
             outcomes[agent] = Outcome(receiver=agent, error=error)
-        ordered = tuple(outcomes[agent] for agent in one.envelope.receiver)
+        chosen = one.addressed.by_agent()
+        ordered = (
+            *(_explained(outcomes[agent], chosen.get(agent)) for agent in one.envelope.receiver),
+            *(
+                Outcome(receiver=target, target=target, error=error)
+                for target, error in one.addressed.unmet.items()
+            ),
+        )
         errors = [outcome.error for outcome in ordered if outcome.error is not None]
         if len(errors) == len(ordered):
             return errors[0]
@@ -141,6 +155,12 @@ class Dispatch:
             sequence=result.sequence,
             duplicate=result.duplicate,
         )
+
+
+def _explained(outcome: Outcome, choice: Choice | None) -> Outcome:
+    if choice is None:
+        return outcome
+    return msgspec.structs.replace(outcome, target=choice.target, reason=choice.reason)
 
 
 def message_key(envelope: Envelope, receiver: AgentId) -> str:

@@ -120,7 +120,7 @@ def build(
         max_body=options.max_body,
         observer=observer,
     )
-    router = Router(ports, registry, options, burial=burial, observer=observer, meter=meter)
+    router = Router(ports, registry, health, options, burial=burial, observer=observer, meter=meter)
     barrier = Barrier(ports, router.settled)
     lifecycle = Lifecycle(ports, barrier)
     accounts = Accounts(ports, registry, meter)

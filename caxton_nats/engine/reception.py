@@ -15,6 +15,7 @@ from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.lifecycle import draining, stopped
 from caxton_nats.core.registry import AgentState, Registration
 from caxton_nats.core.routing import Route
+from caxton_nats.engine.choosing import Addressed
 from caxton_nats.engine.dispatch import Accepted
 from caxton_nats.ports import ConversationStore
 
@@ -25,7 +26,7 @@ class Reception:
     def __init__(self, conversations: ConversationStore) -> None:
         self._conversations = conversations
 
-    async def sort(self, envelope: Envelope, route: Route) -> Accepted:
+    async def sort(self, addressed: Addressed, route: Route) -> Accepted:
         """Return the message with those who take it as its found receivers.
 
         Raises:
@@ -34,14 +35,14 @@ class Reception:
         drains = _in(AgentState.DRAINING, route.found)
         gone = _in(AgentState.STOPPED, route.found)
         if not drains and not gone:
-            return Accepted(envelope, route)
+            return Accepted(addressed, route)
         refused: dict[AgentId, CaxtonError] = {one.agent: stopped(one.agent) for one in gone}
-        participants = await self._participants(envelope) if drains else ()
+        participants = await self._participants(addressed.envelope) if drains else ()
         refused |= {one.agent: draining(one) for one in drains if one.agent not in participants}
         found = tuple(one for one in route.found if one.agent not in refused)
         if not found and not gone:
             raise next(iter(refused.values()))
-        return Accepted(envelope, Route(found, route.unknown), refused, gone)
+        return Accepted(addressed, Route(found, route.unknown), refused, gone)
 
     async def _participants(self, envelope: Envelope) -> Sequence[AgentId]:
         if not envelope.conversation_id:

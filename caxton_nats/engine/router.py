@@ -20,11 +20,13 @@ from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.envelope import Envelope, with_content
 from caxton_nats.core.errors import CaxtonError, TransportError
 from caxton_nats.core.identifiers import AgentId, MessageId
+from caxton_nats.core.lease import Health
 from caxton_nats.core.registry import Registry
 from caxton_nats.core.staged_receipt import StagedReceipt
 from caxton_nats.core.validation import Limits, check, complete
 from caxton_nats.engine.admission import Admission, Candidate
 from caxton_nats.engine.burial import Burial
+from caxton_nats.engine.choosing import Choosing
 from caxton_nats.engine.dispatch import Accepted, Dispatch
 from caxton_nats.engine.meter import Meter
 from caxton_nats.engine.reception import Reception
@@ -52,10 +54,11 @@ class RouterOptions(msgspec.Struct, frozen=True, kw_only=True):
 class Router:
     """The engine behind all three doors (seed: MessageRouter.route_message, DeliveryEngine)."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the stages share what it is made of
         self,
         ports: Ports,
         registry: Registry,
+        health: Health,
         options: RouterOptions,
         *,
         burial: Burial,
@@ -67,6 +70,9 @@ class Router:
         self._burial = burial
         self._observe = observer
         self._meter = meter
+        self._choosing = Choosing(
+            ports, registry, health, max_receivers=options.limits.max_receivers
+        )
         self._under_way: set[asyncio.Future[None]] = set()
         self._resolution = Resolution(registry, ports.registry_store)
         self._reception = Reception(ports.conversations)
@@ -152,8 +158,9 @@ class Router:
         refused: dict[int, CaxtonError],
     ) -> None:
         try:
-            route = await self._resolution.resolve(envelope)
-            accepted[at] = await self._reception.sort(envelope, route)
+            addressed = await self._choosing.address(envelope)
+            route = await self._resolution.resolve(addressed.envelope)
+            accepted[at] = await self._reception.sort(addressed, route)
         except CaxtonError as refusal:
             refused[at] = refusal
 
@@ -226,7 +233,10 @@ class Router:
             if outcome.error is None:
                 action = Action.DUPLICATE if outcome.duplicate else Action.ROUTED
                 origin = Origin(outcome.stream, outcome.sequence)
-                self._observe(event(action, outcome.receiver, envelope, origin=origin))
+                told = event(
+                    action, outcome.receiver, envelope, origin=origin, detail=outcome.reason
+                )
+                self._observe(told)
 
     def _report(
         self, submission: Submission, result: Receipt | CaxtonError

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.conversations import KvConversationArchive, KvConversationStore
 from caxton_nats.jetstream.dead_letters import DlqStream
+from caxton_nats.jetstream.decisions import KvDecisions
 from caxton_nats.jetstream.leases import KvLeases
 from caxton_nats.jetstream.mailboxes import ConsumerOptions, JetStreamMailboxes
 from caxton_nats.jetstream.peers import NatsPeers
@@ -55,6 +56,7 @@ async def open_ports(
             dead_letters=DlqStream(connection, publisher, deployment.platform),
             registry_store=registry_store,
             leases=leases,
+            decisions=KvDecisions(connection, publisher),
             conversations=KvConversationStore(connection, publisher),
             archive=KvConversationArchive(connection, publisher),
             contents=ObjectContentStore(connection),

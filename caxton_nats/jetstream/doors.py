@@ -284,10 +284,12 @@ def _too_long(limit: int, size: int) -> CaxtonError:
 
 
 def _outcome_body(outcome: Outcome) -> dict[str, Any]:
+    chosen = {"target": outcome.target, "reason": outcome.reason} if outcome.target else {}
     if outcome.error is not None:
-        return {"receiver": outcome.receiver, **error_body(outcome.error)}
+        return {"receiver": outcome.receiver, **chosen, **error_body(outcome.error)}
     return {
         "receiver": outcome.receiver,
+        **chosen,
         "stream": outcome.stream,
         "sequence": outcome.sequence,
         "duplicate": outcome.duplicate,

@@ -157,11 +157,13 @@ class ServiceClient:
 
 
 def _outcome(data: dict[str, Any]) -> Outcome:
-    if "error" in data:
-        return Outcome(receiver=data["receiver"], error=CaxtonError.from_dict(data["error"]))
+    error = CaxtonError.from_dict(data["error"]) if "error" in data else None
     return Outcome(
         receiver=data["receiver"],
-        stream=data["stream"],
-        sequence=data["sequence"],
-        duplicate=data["duplicate"],
+        stream=data.get("stream", ""),
+        sequence=data.get("sequence", 0),
+        duplicate=data.get("duplicate", False),
+        target=data.get("target", ""),
+        reason=data.get("reason", ""),
+        error=error,
     )

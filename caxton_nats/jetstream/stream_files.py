@@ -16,6 +16,7 @@ import msgspec
 from caxton_nats.core.errors import ConfigurationError
 from caxton_nats.jetstream.subjects import (
     ARCHIVE_BUCKET,
+    DECISIONS_BUCKET,
     DLQ_STREAM,
     INGRESS_STREAM,
     MAILBOX_STREAM,
@@ -29,6 +30,8 @@ PARTICIPANTS = "caxton-max-participants"
 TIMEOUT = "caxton-conversation-timeout"
 LIFETIME = "caxton-conversation-lifetime"
 QUEUE = "max_msgs_per_subject"
+DECISION_SLACK = 60.0
+"""Seconds for which a decision outlives the duplicate window: delivery may come later than it."""
 _NANOSECONDS = 1_000_000_000
 _STREAM_KEYS = frozenset(
     {
@@ -137,6 +140,8 @@ def _configured(config: Json, options: Options) -> Json:
     if name.startswith(MAILBOX_STREAM):
         config[QUEUE] = options.queue_size
         config["duplicate_window"] = int(options.duplicate_window * _NANOSECONDS)
+    if name == f"KV_{DECISIONS_BUCKET}":
+        config["max_age"] = int((options.duplicate_window + DECISION_SLACK) * _NANOSECONDS)
     if name == f"KV_{ARCHIVE_BUCKET}":
         config["max_age"] = int(options.conversation_retention * _NANOSECONDS)
     if name == DLQ_STREAM:

@@ -16,6 +16,7 @@ from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.errors import CaxtonError
 from caxton_nats.core.identifiers import AgentId, agent_token
 from caxton_nats.memory.conversations import MemoryConversationArchive, MemoryConversationStore
+from caxton_nats.memory.decisions import MemoryDecisions
 from caxton_nats.memory.leases import MemoryLeases
 from caxton_nats.memory.mail import (
     STREAM,
@@ -43,6 +44,7 @@ from caxton_nats.ports import (
     ContentStore,
     ConversationArchive,
     ConversationStore,
+    Decisions,
     Ids,
     Inbox,
     Leases,
@@ -57,6 +59,8 @@ from caxton_nats.ports import (
 from caxton_nats.ports.stores import ReceiptStore
 
 INGRESS = "CAXTON_INGRESS"
+DECISION_SLACK = timedelta(seconds=60)
+"""For how long a decision outlives the duplicate window."""
 
 
 class MemoryBroker:
@@ -68,6 +72,7 @@ class MemoryBroker:
     dead_letters: MemoryDeadLetters
     registry_store: RegistryStore
     leases: Leases
+    decisions: Decisions
     conversations: ConversationStore
     archive: ConversationArchive
     contents: ContentStore
@@ -106,6 +111,7 @@ class MemoryBroker:
         self.dead_letters = MemoryDeadLetters(clock, max_letters=dead_letter_size)
         self.registry_store = MemoryRegistryStore()
         self.leases = MemoryLeases()
+        self.decisions = MemoryDecisions(clock, duplicate_window + DECISION_SLACK)
         self.conversations = MemoryConversationStore()
         self.archive = MemoryConversationArchive(clock, retention=conversation_retention)
         self.contents = MemoryContentStore()
@@ -125,6 +131,7 @@ class MemoryBroker:
             dead_letters=self.dead_letters,
             registry_store=self.registry_store,
             leases=self.leases,
+            decisions=self.decisions,
             conversations=self.conversations,
             archive=self.archive,
             contents=self.contents,

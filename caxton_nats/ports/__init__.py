@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from caxton_nats.ports.adapter import Ports
 from caxton_nats.ports.conversations import ConversationArchive, ConversationStore
+from caxton_nats.ports.decisions import Decisions
 from caxton_nats.ports.doors import Door, Outcome, Receipt, Registrar, StateChange, Submission
 from caxton_nats.ports.leases import Leases, Pulse
 from caxton_nats.ports.mail import (
@@ -25,35 +26,14 @@ from caxton_nats.ports.stores import ContentStore, DeadLetters, RegistryStore
 from caxton_nats.ports.streams import Streams
 from caxton_nats.ports.time import Clock, Due, Ids, Timer, Timers
 
-__all__ = [
-    "Answer",
-    "Attempts",
-    "Clock",
-    "ContentStore",
-    "ConversationArchive",
-    "ConversationStore",
-    "DeadLetters",
-    "Delivery",
-    "Door",
-    "Due",
-    "Ids",
-    "Inbox",
-    "Leases",
-    "Letter",
-    "MailboxStatus",
-    "Mailboxes",
-    "Outcome",
-    "Peers",
-    "Ports",
-    "Publisher",
-    "Pulse",
-    "Receipt",
-    "Registrar",
-    "RegistryStore",
-    "StateChange",
-    "Stored",
-    "Streams",
-    "Submission",
-    "Timer",
-    "Timers",
-]
+__all__ = ["Ports"]
+__all__ += ["ConversationArchive", "ConversationStore"]
+__all__ += ["Decisions"]
+__all__ += ["Door", "Outcome", "Receipt", "Registrar", "StateChange", "Submission"]
+__all__ += ["Leases", "Pulse"]
+__all__ += ["Attempts", "Delivery", "Inbox", "Letter", "MailboxStatus", "Mailboxes"]
+__all__ += ["Publisher", "Stored"]
+__all__ += ["Answer", "Peers"]
+__all__ += ["ContentStore", "DeadLetters", "RegistryStore"]
+__all__ += ["Streams"]
+__all__ += ["Clock", "Due", "Ids", "Timer", "Timers"]

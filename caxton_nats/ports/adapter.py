@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from caxton_nats.ports.conversations import ConversationArchive, ConversationStore
+from caxton_nats.ports.decisions import Decisions
 from caxton_nats.ports.leases import Leases
 from caxton_nats.ports.mail import Attempts, Mailboxes, Publisher
 from caxton_nats.ports.peers import Peers
@@ -21,6 +22,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: DeadLetters
     registry_store: RegistryStore
     leases: Leases
+    decisions: Decisions
     conversations: ConversationStore
     archive: ConversationArchive
     contents: ContentStore

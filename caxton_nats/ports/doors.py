@@ -26,6 +26,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     stream: str = ""
     sequence: int = 0
     duplicate: bool = False
+    target: str = ""
+    """The capability on whose behalf this receiver was chosen; empty if it was named."""
+    reason: str = ""
+    """Why it was chosen."""
     error: CaxtonError | None = None
 
 

@@ -146,3 +146,19 @@ async def test_a_wrong_option_is_a_usage_error_before_anything_is_sent(
     assert wrong.code == 2
     assert wrong.err.startswith("error: ")
     assert said in wrong.err
+
+
+async def test_a_capability_as_receiver(caxton: Caxton, here: Here) -> None:
+    """The receipt names who was chosen and why, in the table and in JSON."""
+    await caxton("agents", "register", "bob", "--capability", "shout:v2.0")
+    sent = ("send", "alice", "request", "capability:shout", "--strategy", "round-robin")
+    table = (await caxton(*sent)).out
+    assert "bob@caxton" in table
+    assert "its turn, of 1 that offer shout" in table
+    (receiver,) = (await caxton(*sent, "--router", "service", "--json")).json["receivers"]
+    assert (receiver["receiver"], receiver["target"]) == ("bob@caxton", "capability:shout")
+    assert receiver["reason"].startswith("its turn")
+    failed = await caxton("send", "alice", "request", "capability:shoot")
+    assert failed.code == 1
+    assert "nobody offers shoot [NoCapableAgent]" in failed.err
+    assert "next: near it: shout (1 available)" in failed.err

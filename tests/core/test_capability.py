@@ -6,11 +6,14 @@ import pytest
 
 from caxton_nats.core.capability import (
     MAX_VERSIONS,
+    Strategy,
     Wanted,
     as_receiver,
     check_capabilities,
     is_capability,
     names_of,
+    near,
+    strategy,
     target,
     wanted,
 )
@@ -97,3 +100,21 @@ def test_no_agent_is_named_like_one() -> None:
         with pytest.raises(InvalidEnvelope, match="is a capability, not a name"):
             agent_id(name, "here")
     assert agent_id("capability", "here") == "capability@here"
+
+
+def test_strategies() -> None:
+    """There are five; none given is `one`, and any other name is refused with the five."""
+    assert [*Strategy] == ["one", "all", "round-robin", "least-loaded", "affinity"]
+    assert strategy("") is Strategy.ONE
+    assert strategy("round-robin") is Strategy.ROUND_ROBIN
+    with pytest.raises(InvalidEnvelope, match="one, all, round-robin") as caught:
+        strategy("random")
+    assert (caught.value.field, caught.value.value) == ("strategy", "'random'")
+
+
+def test_what_is_near() -> None:
+    """Other versions come first, then similar names; names alone stand for their versions."""
+    offered = ["shout", "shout:v1", "shoot", "shoot:v1", "sing", "loud-shout", "xyz"]
+    assert near(wanted("shout:v2"), offered) == ["shout", "shout:v1", "shoot", "loud-shout"]
+    assert near(wanted("shout"), offered) == ["shout:v1", "shoot", "loud-shout"]
+    assert near(wanted("q"), offered) == []

@@ -58,6 +58,7 @@ def full() -> Envelope:
         priority=Priority.CRITICAL,
         timeout=5.5,
         require_receipt=True,
+        strategy="all",
         max_retries=2,
         user_defined={"X-Trace": "1", "x-lower": ""},
         traceparent="00-ab-cd-01",

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from caxton_nats.core.errors import AgentAlreadyRegistered, AgentNotFound, InvalidEnvelope
+from caxton_nats.core.errors import (
+    AgentAlreadyRegistered,
+    AgentNotFound,
+    InvalidEnvelope,
+    TransportError,
+)
+from caxton_nats.jetstream.embedded import EmbeddedServer
 from caxton_nats.sdk.agent import Agent
 from tests.integration.lab import Lab
 from tests.plugins.eventually import eventually
@@ -110,6 +118,46 @@ async def test_find_by_capability(lab: Lab, door: str) -> None:
     assert alice.find("translate") == ["bob@here", "zoe@here"]
     assert alice.find("only-zoe") == ["zoe@here"]
     assert alice.find("fly") == []
+
+
+async def test_a_hundred_at_once(lab: Lab, door: str) -> None:
+    """Of a hundred registrations at the same moment, none is lost, in any process."""
+    platform, other = await lab.through(door), await lab.platform()
+    names = [f"agent-{number:03}" for number in range(100)]
+    await asyncio.gather(
+        *(
+            platform.registrar.register(platform.agent_id(name), capabilities=["shout"])
+            for name in names
+        )
+    )
+    everybody = [platform.agent_id(name) for name in names]
+    mirrors = (platform.registry, other.registry)
+    await eventually(lambda: all([*one.offering("shout")] == everybody for one in mirrors))
+    assert [one.agent for one in other.registry] == everybody
+
+
+async def test_nothing_stale_is_left_after_a_reconnect(
+    own_lab: Lab, own_server: EmbeddedServer
+) -> None:
+    """Who was deregistered while a process had no connection is gone from its index, too."""
+    here, there = await own_lab.platform(), await own_lab.platform()
+    bob = here.agent_id("bob")
+    await there.registrar.register(bob, capabilities=["shout:v1"])
+    await eventually(lambda: [*here.registry.offering("shout")] == [bob])
+    await own_server.kill()
+    await own_server.restart()
+
+    async def deregistered() -> bool:
+        try:
+            return await there.registrar.deregister(bob)
+        except TransportError:
+            return False
+
+    await eventually(deregistered)
+    await eventually(lambda: here.registry.find(bob) is there.registry.find(bob) is None)
+    for platform in (here, there):
+        assert list(platform.registry.capabilities()) == []
+    assert not await here.registrar.deregister(bob)
 
 
 @pytest.mark.parametrize("name", ["a.b", "*", ">", "世界", "$JS", "a=2Eb", "x" * 255])

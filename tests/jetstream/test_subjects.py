@@ -143,7 +143,12 @@ def test_the_names_are_those_of_the_files() -> None:
     assert by_name[subjects.DLQ_STREAM] == [f"{subjects.DLQ}.*.*.*"]
     assert by_name[f"{subjects.MAILBOX_STREAM}0"] == [f"{subjects.MAILBOX}.0.*"]
     assert subjects.ADVISORIES_STREAM in by_name
-    buckets = (subjects.AGENTS_BUCKET, subjects.LEASES_BUCKET, subjects.CONVERSATIONS_BUCKET)
+    buckets = (
+        subjects.AGENTS_BUCKET,
+        subjects.LEASES_BUCKET,
+        subjects.DECISIONS_BUCKET,
+        subjects.CONVERSATIONS_BUCKET,
+    )
     for bucket in (*buckets, subjects.ATTEMPTS_BUCKET):
         assert by_name[f"KV_{bucket}"] == [f"$KV.{bucket}.>"]
     assert f"OBJ_{subjects.CONTENT_BUCKET}" in by_name
