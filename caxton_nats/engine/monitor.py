@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from time import perf_counter
 from typing import TypeVar
@@ -26,6 +26,7 @@ from caxton_nats.core.health import (
     reason_of,
     together,
 )
+from caxton_nats.core.identifiers import AgentId
 from caxton_nats.ports import Due, Ports
 from caxton_nats.tasks import forever
 
@@ -115,10 +116,11 @@ class Monitor:
         began = perf_counter()
         states = await self._ports.streams.states()
         round_trip = timedelta(seconds=perf_counter() - began)
+        nothing: dict[AgentId, int] = {}
         pending, due, behind = await asyncio.gather(
-            _unless_missing(self._ports.mailboxes.pending(), {}),
-            _unless_missing(self._ports.timers.due(), Due()),
-            _unless_missing(self._behind(), 0),
+            _unless_missing(self._ports.mailboxes.pending, nothing),
+            _unless_missing(self._ports.timers.due, Due()),
+            _unless_missing(self._behind, 0),
         )
         return Observed(
             states=states,
@@ -178,9 +180,10 @@ def _read(router: str, answer: bytes | None) -> DetailedHealthStatus | None:
         return None
 
 
-async def _unless_missing(reading: Awaitable[_T], otherwise: _T) -> _T:
+async def _unless_missing(read: Callable[[], Awaitable[_T]], otherwise: _T) -> _T:
     """Return what is read; that its stream is missing is told by the streams' own states."""
     try:
-        return await reading
+        # Called here and not before: cancelled before it begins, nothing would await it.
+        return await read()
     except StreamMissing:
         return otherwise
