@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from caxton_nats import app, settings
+from caxton_nats.config import PRESETS
 from tests.cli.conftest import ROOT, Caxton, Program, Start
 from tests.plugins.requirements import find_nats_cli, require
 
@@ -72,6 +73,19 @@ async def test_streams_in_memory_are_said_to_be_lost_with_the_server(
     url = said[0].split()[3]
     checked = await caxton("topology", "check", "--nats-url", url, "--json")
     assert (checked.code, checked.json["durability"]["mode"]) == (0, "memory")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+async def test_each_preset_runs(
+    start: Start, caxton: Caxton, monkeypatch: pytest.MonkeyPatch, preset: str
+) -> None:
+    """On whatever machine this is: a message is stored, and the streams are as the preset says."""
+    monkeypatch.setenv("CAXTON_PRESET", preset)
+    _, said = await up(start)
+    monkeypatch.setenv("CAXTON_NATS_URL", said[0].split()[3])
+    assert (await caxton("agents", "register", "bob")).code == 0
+    assert (await caxton("send", "alice", "inform", "bob", "--text", "hello")).code == 0
+    assert (await caxton("topology", "check")).code == 0
 
 
 async def test_the_store_is_where_the_settings_say(start: Start, tmp_path: Path) -> None:

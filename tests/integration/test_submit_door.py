@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -37,6 +38,20 @@ async def test_submitted_while_no_router_runs(lab: Lab) -> None:
     await lab.router()
     await eventually(lambda: len(bob.got) == 10)
     assert bob.contents == list(range(10))
+
+
+async def test_a_router_with_one_worker_serves_both_doors(lab: Lab) -> None:
+    """However small its batches are and however few of them it works on: neither door starves."""
+    await lab.router(workers=1, batch_size=2)
+    platform = await lab.platform(router="service")
+    alice, bob = await lab.agent("alice", platform), await lab.collector("bob", platform)
+    fields = {"performative": "inform", "receiver": "bob"}
+    await asyncio.gather(
+        *(submit(lab, {**fields, "content": number}) for number in range(20)),
+        *(alice.send("inform", "bob", number) for number in range(20, 40)),
+    )
+    await eventually(lambda: len(bob.got) == 40)
+    assert sorted(bob.contents) == list(range(40))
 
 
 async def test_router_killed_and_another_started(lab: Lab) -> None:
