@@ -1,6 +1,6 @@
 # `make demo` and `make test` need Python 3.11 or newer, make and git: they set up the rest in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test check bench-registry clean
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3.12 …` takes another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 
 help: ## Show this list
 	@echo "caxton-nats: a durable message bus for software agents. Targets:"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 
 setup: $(READY) ## Make .venv with everything in it (again only after a change of dependencies)
 
@@ -29,9 +29,12 @@ check: $(READY) ## Run the linter, the formatter's check, the type checker and t
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+bench-registry: $(READY) ## Measure look-ups, memory per agent, and how soon a fresh router knows everybody
+	@$(BIN)/python -m benchmarks.registry
+
 clean: ## Remove .venv, caches and built packages
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
-	@find caxton_nats tests examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	@find caxton_nats tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The stamp is newer than what it was made from, or the installation is made again.
 $(READY): pyproject.toml constraints.txt
