@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from caxton_nats.app.composition import connect
 from caxton_nats.app.options import settings
@@ -16,12 +16,17 @@ from caxton_nats.sdk.agent import Agent
 
 @asynccontextmanager
 async def started(platform: Platform, *agents: Agent) -> AsyncIterator[None]:
-    """Start the agents on the platform, and stop them at the end."""
-    async with AsyncExitStack() as stack:
+    """Start the agents on the platform, and stop them at the end, all at the same time."""
+    begun: list[Agent] = []
+    try:
         for agent in agents:
             await agent.start(platform)
-            stack.push_async_callback(agent.stop)
+            begun.append(agent)
         yield
+    finally:
+        async with asyncio.TaskGroup() as stopping:
+            for agent in begun:
+                stopping.create_task(agent.stop())
 
 
 def run(*agents: Agent, **chosen: object) -> None:

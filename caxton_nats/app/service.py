@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Protocol
@@ -17,6 +17,7 @@ from caxton_nats.engine.exhaustion import Exhaustion
 from caxton_nats.engine.ingress import Ingress
 from caxton_nats.engine.platform import Platform
 from caxton_nats.engine.sweeper import Sweeper
+from caxton_nats.engine.taking import Taking
 from caxton_nats.engine.timekeeper import Timekeeper
 from caxton_nats.jetstream import subjects, topology
 from caxton_nats.jetstream.connection import Connection
@@ -40,7 +41,8 @@ async def serve(
 ) -> AsyncIterator[Platform]:
     """Run a router service: the request doors, the ingress, timers, sweeping, the second net.
 
-    Any number may run; they share the work. At the end requests that are in are answered.
+    Any number may run; they share the work. At the end requests that are in are answered, and what
+    was taken up is finished, each within the setting ``drain``.
     """
     chosen = chosen or settings()
     async with AsyncExitStack() as stack:
@@ -49,8 +51,10 @@ async def serve(
         own = chosen.model_copy(update={"router": "embedded"})
         platform = await stack.enter_async_context(built(connection, deployment, own, observer))
         workers = Workers(chosen.workers, chosen.batch_size)
-        for work in await _background(connection, platform, chosen, workers, stack):
-            stack.push_async_callback(end, [asyncio.create_task(work.run())])
+        inboxes: list[Taking] = []
+        background = await _background(connection, platform, chosen, workers, stack, inboxes)
+        tasks = [asyncio.create_task(work.run()) for work in background]
+        stack.push_async_callback(_finish, inboxes, tasks, chosen.drain)
         doors = Doors(
             connection,
             platform.router,
@@ -59,7 +63,7 @@ async def serve(
             workers=workers,
         )
         await doors.open()
-        stack.push_async_callback(doors.close)
+        stack.push_async_callback(doors.close, within=chosen.drain)
         yield platform
 
 
@@ -69,6 +73,7 @@ async def _background(
     chosen: Settings,
     workers: Workers,
     stack: AsyncExitStack,
+    inboxes: list[Taking],
 ) -> list[Work]:
     def agent_of(subject: str) -> AgentId:
         return subjects.agent_of(subject, platform.name)
@@ -79,11 +84,14 @@ async def _background(
         await topology.ensure_consumer(connection, stream, config)
         inbox = PullInbox(connection, stream, subjects.ROUTER_CONSUMER)
         await inbox.start()
-        stack.push_async_callback(_give_back, inbox)
-        return inbox
+        return taking(inbox)
 
-    timers = await platform.ports.timers.inbox()
-    stack.push_async_callback(_give_back, timers)
+    def taking(inbox: Inbox) -> Inbox:
+        inboxes.append(Taking(inbox))
+        stack.push_async_callback(_give_back, inboxes[-1])
+        return inboxes[-1]
+
+    timers = taking(await platform.ports.timers.inbox())
     return [
         Ingress(
             await reading(subjects.INGRESS_STREAM, "router"),
@@ -104,6 +112,15 @@ async def _background(
         Timekeeper(timers, platform.ports.clock, platform.when_due),
         Sweeper(platform.ports, platform.registry, platform.burial, policy=retry_policy(chosen)),
     ]
+
+
+async def _finish(
+    inboxes: Sequence[Taking], tasks: Sequence[asyncio.Task[None]], within: float
+) -> None:
+    """Let what was taken up be finished, then end the tasks."""
+    stopping = [asyncio.create_task(inbox.stop()) for inbox in inboxes]
+    await asyncio.wait(stopping, timeout=within)
+    await end([*stopping, *tasks])
 
 
 async def _give_back(inbox: Inbox) -> None:

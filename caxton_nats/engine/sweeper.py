@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from datetime import datetime, timedelta
 
 import msgspec
@@ -121,19 +122,22 @@ class Sweeper:
             if waited < patience(self._policy):
                 return False
         inbox = await self._ports.mailboxes.open(agent)
+        held: deque[Delivery] = deque()
         try:
-            deliveries = await inbox.fetch(BATCH, _MOMENT)
-            for delivery in deliveries:
+            held += await inbox.fetch(BATCH, _MOMENT)
+            found = bool(held)
+            while held:
                 try:
-                    await self._end(inbox, delivery, error, agent, waited)
+                    await self._end(inbox, held[0], error, agent, waited)
                 except Exception as failure:
                     # It alone comes again: one that cannot be buried must not hold up the others.
-                    log.warning("%s: %s", delivery.origin.key, failure, exc_info=True)
-                    await inbox.settle([(delivery, Nak(_AGAIN))])
+                    log.warning("%s: %s", held[0].origin.key, failure, exc_info=True)
+                    await inbox.settle([(held[0], Nak(_AGAIN))])
+                held.popleft()
         finally:
             left = await inbox.close()
-            await inbox.settle([(one, Nak(timedelta())) for one in left])
-        return bool(deliveries)
+            await inbox.settle([(one, Nak(timedelta())) for one in (*held, *left)])
+        return found
 
     async def _end(
         self,

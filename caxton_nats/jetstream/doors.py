@@ -104,8 +104,11 @@ class Doors:
         # Who was told that the doors are open may send at once.
         await self._connection.client.flush()
 
-    async def close(self) -> None:
-        """Refuse new requests, answer those that are in."""
+    async def close(self, *, within: float = 10.0) -> None:
+        """Refuse new requests, answer those that are in, if that takes no more seconds than these.
+
+        Who gets no answer does not know whether the message is stored, and may send it again.
+        """
         for subscription in self._subscriptions:
             try:
                 async with asyncio.timeout(self._connection.timeout):
@@ -114,6 +117,11 @@ class Doors:
                 log.warning("closing the door %s: %r", subscription.subject, error)
         if self._worker is not None:
             await end([self._worker])
+        answering = asyncio.create_task(self._answer_all())
+        await asyncio.wait({answering}, timeout=within)
+        await end([answering, *self._tasks])
+
+    async def _answer_all(self) -> None:
         while not self._requests.empty():
             await self._workers.turns.acquire()
             self._start(self._send_batch(self._waiting()))

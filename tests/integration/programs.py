@@ -26,10 +26,14 @@ from caxton_nats.jetstream.inbox import PullInbox
 from caxton_nats.sdk.agent import Agent
 from caxton_nats.sdk.context import Context
 from tests.plugins.conservation import Journal
+from tests.plugins.eventually import eventually
 
 
 def main() -> None:
-    """Run ``router``, ``crashing-router WHEN``, or ``agent NAME record|stuck|dies CAPABILITY…``."""
+    """Run ``router``, ``crashing-router WHEN``, or ``agent NAME BEHAVIOUR CAPABILITY…``.
+
+    Behaviours: ``record``, ``waits`` (for the file CAXTON_TEST_GO), ``stuck``, ``dies``.
+    """
     what, *rest = sys.argv[1:]
     programs: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
         "router": _router,
@@ -82,6 +86,8 @@ async def _agent(name: str, behaviour: str, *capabilities: str) -> None:
     @agent.on("*")
     async def handle(ctx: Context) -> None:
         os.write(notes, msgspec.json.encode(ctx.content) + b"\n")
+        if behaviour == "waits":
+            await eventually(Path(os.environ["CAXTON_TEST_GO"]).exists)
         if behaviour == "stuck":
             await asyncio.Event().wait()
         if behaviour == "dies":
