@@ -106,6 +106,10 @@ def register_agent(
     capability: Annotated[
         list[str] | None, typer.Option("--capability", help="What it offers; may be repeated.")
     ] = None,
+    state: Annotated[
+        AgentState,
+        typer.Option("--state", case_sensitive=False, help="Running, or Loaded or Unloaded."),
+    ] = AgentState.RUNNING,
     router: RouterChoice = None,
     nats_url: NatsUrl = None,
     as_json: AsJson = False,
@@ -115,7 +119,10 @@ def register_agent(
     async def registered() -> int:
         async with connected(nats_url, router) as platform:
             made = await platform.registrar.register(
-                platform.agent_id(name), capabilities=capability or (), node="caxton cli"
+                platform.agent_id(name),
+                capabilities=capability or (),
+                node="caxton cli",
+                state=state,
             )
         read = f"nats consumer next {made.address.stream} {made.address.consumer}"
         show(

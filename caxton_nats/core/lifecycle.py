@@ -36,6 +36,8 @@ TRANSITIONS: Mapping[AgentState, tuple[AgentState, ...]] = {
     AgentState.DRAINING: (AgentState.STOPPED,),
     AgentState.STOPPED: (),
 }
+FIRST = (AgentState.UNLOADED, AgentState.LOADED, AgentState.RUNNING)
+"""The states in which an agent may be registered."""
 DRAIN = timedelta(seconds=60)
 """How long an agent drains unless told otherwise, before it is Stopped."""
 DRAIN_BOUNDS = (timedelta(seconds=5), timedelta(minutes=10))
@@ -65,6 +67,18 @@ def change(
         return msgspec.structs.replace(registration, state=wanted, drain_until=None)
     until = now + _checked(DRAIN if drain is None else drain)
     return msgspec.structs.replace(registration, state=wanted, drain_until=until)
+
+
+def first_state(state: AgentState) -> AgentState:
+    """Return the state if an agent may be registered in it."""
+    if state not in FIRST:
+        raise InvalidEnvelope(
+            "an agent cannot be registered in this state",
+            field="state",
+            limit=" or ".join(FIRST),
+            value=state,
+        )
+    return state
 
 
 def invalid_transition(

@@ -17,6 +17,7 @@ from caxton_nats.core.lease import (
     leased,
     renewed,
 )
+from caxton_nats.core.lifecycle import first_state
 from caxton_nats.core.registry import AgentState, Registration, Registry
 from caxton_nats.core.routing import agent_not_found
 from caxton_nats.engine.lifecycle import Lifecycle
@@ -55,6 +56,7 @@ class LocalRegistrar:
         capabilities: Sequence[str] = (),
         node: str = "",
         beat: Heartbeat | None = None,
+        state: AgentState = AgentState.RUNNING,
     ) -> Registration:
         """Register the agent and make its mailbox readable (see `ports.Registrar`).
 
@@ -66,7 +68,7 @@ class LocalRegistrar:
             AgentAlreadyRegistered: an agent of that name runs, or somebody reads its mailbox.
         """
         self._check_name(agent)
-        names = check_capabilities(capabilities)
+        names, begins = check_capabilities(capabilities), first_state(state)
         instance = check_heartbeat(beat).instance if beat is not None else ""
         stored = await self._ports.registry_store.load(agent)
         found = await self._ports.leases.load(agent)
@@ -76,6 +78,7 @@ class LocalRegistrar:
             await self._lease(agent, beat, found, node)
         registration = Registration(
             agent=agent,
+            state=begins,
             capabilities=names,
             address=await self._ports.mailboxes.ensure(agent),
             node=node,

@@ -52,6 +52,7 @@ class Sweeper:
         self._gone_since: dict[AgentId, datetime] = {}
         """Agents that have left, and may still have mail or a consumer."""
         self._places = asyncio.Semaphore(AT_A_TIME)
+        self._begun = False
 
     async def run(self) -> None:
         """Work until cancelled; errors are waited out."""
@@ -81,11 +82,21 @@ class Sweeper:
 
     async def _step(self) -> None:
         known = self._registry.revision
+        if not self._begun:
+            await self._remember_who_left()
         await self.sweep()
         for _ in range(_PAUSES):
             await self._ports.clock.sleep(_PAUSE)
             if self._gone_since or self._registry.revision != known:
                 return
+
+    async def _remember_who_left(self) -> None:
+        """Look for consumers that a sweeper before this one did not come to remove."""
+        now = self._ports.clock.now()
+        for agent in await self._ports.mailboxes.statuses():
+            if self._registry.find(agent) is None:
+                self._gone_since.setdefault(agent, now)
+        self._begun = True
 
     def _may_sweep(self, agent: AgentId) -> bool:
         registration = self._registry.find(agent)

@@ -39,6 +39,7 @@ class _Registering(msgspec.Struct, forbid_unknown_fields=True):
 
     capabilities: tuple[str, ...] = ()
     node: str = ""
+    state: AgentState = AgentState.RUNNING
     instance: str = ""
     """Of an agent that takes the lease, and sends heartbeats from now on."""
     lease: float = 15.0
@@ -179,6 +180,7 @@ class Doors:
             capabilities=wanted.capabilities,
             node=wanted.node,
             beat=beat if wanted.instance else None,
+            state=wanted.state,
         )
         built: dict[str, Any] = msgspec.to_builtins(registration)
         return built

@@ -61,9 +61,10 @@ class ServiceClient:
         capabilities: Sequence[str] = (),
         node: str = "",
         beat: Heartbeat | None = None,
+        state: AgentState = AgentState.RUNNING,
     ) -> Registration:
         """Register through the service (see `ports.Registrar`)."""
-        body: dict[str, Any] = {"capabilities": list(capabilities), "node": node}
+        body: dict[str, Any] = {"capabilities": list(capabilities), "node": node, "state": state}
         if beat is not None:
             body |= {"instance": beat.instance, "lease": beat.lease}
         answer = await self._ask(subjects.REGISTER, agent, msgspec.json.encode(body))

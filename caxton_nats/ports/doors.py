@@ -88,6 +88,7 @@ class Registrar(Protocol):
         capabilities: Sequence[str] = (),
         node: str = "",
         beat: Heartbeat | None = None,
+        state: AgentState = AgentState.RUNNING,
     ) -> Registration:
         """Register the agent and make its mailbox readable.
 
@@ -97,6 +98,7 @@ class Registrar(Protocol):
             node: host and process, for people.
             beat: the first heartbeat of an agent that takes the lease, and renews it from now on.
                 Without it nobody judges whether the agent runs.
+            state: Running, or Loaded or Unloaded for one whose program comes later.
 
         Raises:
             AgentAlreadyRegistered: an agent of that name runs, or somebody reads its mailbox.

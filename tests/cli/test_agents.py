@@ -124,6 +124,16 @@ async def test_state_of_an_agent_is_changed_and_shown(caxton: Caxton, here: Here
     assert (document["state"], document["everywhere"], document["missing"]) == ("Stopped", True, [])
 
 
+async def test_agent_is_registered_before_its_program(caxton: Caxton, here: Here) -> None:
+    """It is Loaded until it is made Running, or its program starts."""
+    made = (await caxton("agents", "register", "bob", "--state", "loaded", "--json")).json
+    assert made["state"] == "Loaded"
+    assert (await caxton("send", "alice", "inform", "bob", "--text", "hello")).code == 0
+    assert (await caxton("agents", "state", "bob", "Running")).code == 0
+    refused = await caxton("agents", "register", "carol", "--state", "Stopped")
+    assert (refused.code, "cannot be registered" in refused.err) == (1, True)
+
+
 async def test_state_that_may_not_follow(caxton: Caxton, here: Here) -> None:
     """It fails with 1 and says what may; a state that does not exist is a wrong command line."""
     await caxton("agents", "register", "bob")

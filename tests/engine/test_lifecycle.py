@@ -19,6 +19,7 @@ from caxton_nats.core.errors import (
     AgentNotFound,
     AgentStopped,
     CaxtonError,
+    InvalidEnvelope,
     InvalidStateTransition,
     NotConnected,
     RevisionConflict,
@@ -209,12 +210,30 @@ async def test_dead_letter_that_cannot_be_written(bench: Bench) -> None:
 
 async def test_waiting_states(bench: Bench, platform: Platform) -> None:
     """Mail of an agent that is not Running yet is stored and waits."""
-    registration, revision = await found(bench)
-    for state in (AgentState.UNLOADED, AgentState.LOADED):
-        waits = msgspec.structs.replace(registration, state=state)
-        revision = await bench.broker.registry_store.save(waits, revision=revision)
+    await platform.registrar.deregister(BOB)
+    await platform.registrar.register(BOB, state=AgentState.UNLOADED)
+    for state in (AgentState.LOADED, AgentState.RUNNING):
         assert isinstance(await routed(platform, message_id=MessageId(state)), Receipt)
+        await becomes(platform, state)
     assert await bench.pending() == 2
+
+
+@pytest.mark.parametrize("state", [DRAINING, STOPPED])
+async def test_states_in_which_nobody_is_registered(bench: Bench, state: AgentState) -> None:
+    """Nobody begins with the end."""
+    with pytest.raises(InvalidEnvelope) as caught:
+        await bench.platform().registrar.register(BOB, state=state)
+    assert (caught.value.field, caught.value.value) == ("state", state)
+    assert await stored(bench) is None
+
+
+async def test_registering_again(bench: Bench, platform: Platform) -> None:
+    """It is a new life: whatever the agent was, it is Running, without a deadline."""
+    for state in (DRAINING, STOPPED):
+        await becomes(platform, state)
+        await platform.registrar.register(BOB)
+        registration, _ = await found(bench)
+        assert (registration.state, registration.drain_until) == (AgentState.RUNNING, None)
 
 
 async def test_submit_door(bench: Bench, platform: Platform) -> None:

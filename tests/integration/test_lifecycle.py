@@ -77,6 +77,22 @@ async def test_stopped(lab: Lab, door: str) -> None:
     await eventually(lambda: returned.contents == [1])
 
 
+async def test_program_that_comes_later(lab: Lab, door: str) -> None:
+    """An agent may be registered as Unloaded or Loaded: its mail waits until its program runs."""
+    platform = await lab.through(door)
+    alice = await lab.agent("alice", platform)
+    bob = platform.agent_id("bob")
+    await platform.registrar.register(bob, state=AgentState.UNLOADED)
+    await alice.send("inform", "bob", 1)
+    await platform.registrar.update_state(bob, AgentState.LOADED)
+    await alice.send("inform", "bob", 2)
+    with pytest.raises(InvalidStateTransition):
+        await platform.registrar.update_state(bob, DRAINING)
+    running = await lab.collector("bob", platform)
+    await eventually(lambda: running.contents == [1, 2])
+    assert await state(platform, "bob") is AgentState.RUNNING
+
+
 async def test_errors_of_a_change(lab: Lab, door: str) -> None:
     """They are the same through both doors, and say what was wrong."""
     platform = await lab.through(door)

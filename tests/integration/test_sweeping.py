@@ -60,6 +60,20 @@ async def test_agent_that_has_left(lab: Lab, door: str) -> None:
     await eventually(consumer_is_gone)
 
 
+async def test_consumer_that_nobody_came_to_remove(lab: Lab) -> None:
+    """A router service that starts removes the consumers of those who have left; no others."""
+    platform = await lab.platform()
+    bob, carol = await lab.register("bob", platform), await lab.register("carol", platform)
+    await platform.ports.registry_store.remove(bob)
+    await lab.router()
+
+    async def consumer_is_gone() -> bool:
+        return not await has_consumer(platform, lab, "bob")
+
+    await eventually(consumer_is_gone)
+    assert await has_consumer(platform, lab, carol)
+
+
 async def test_agent_that_comes_back_in_time(lab: Lab) -> None:
     """It gets all its mail, in order."""
     router = await lab.router(retry_delay=300, retry_max_delay=3600)

@@ -50,8 +50,9 @@ class Behind:
         capabilities: Sequence[str] = (),
         node: str = "",
         beat: Heartbeat | None = None,
+        state: AgentState = AgentState.RUNNING,
     ) -> Registration:
-        raise self.error or AssertionError(agent, capabilities, node, beat)
+        raise self.error or AssertionError(agent, capabilities, node, beat, state)
 
     async def heartbeat(self, agent: AgentId, beat: Heartbeat) -> Lease:
         return leased(agent, beat, now=NOON)
