@@ -32,7 +32,7 @@ class ScheduledTimers:
 
     async def set(self, timer: Timer, at: datetime) -> None:
         """Have the timer come due; setting it again replaces it, so a lost answer is no trouble."""
-        moment = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        moment = at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         headers = {SCHEDULE: f"@at {moment}", SCHEDULE_TARGET: f"{subjects.DUE}.{timer.kind}"}
         subject = _subject(timer.kind, timer.key)
         await self._publisher.store_one(Post(subject, msgspec.json.encode(timer), headers))
