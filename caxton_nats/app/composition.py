@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -19,7 +18,6 @@ from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.connection import connect as connect_nats
 from caxton_nats.jetstream.mailboxes import ConsumerOptions
 from caxton_nats.jetstream.service_client import ServiceClient
-from caxton_nats.tasks import end
 from caxton_nats.telemetry import Observer, log_event
 
 RESERVE = 16_384
@@ -137,18 +135,14 @@ async def built(
 async def at_work(platform: Platform) -> AsyncIterator[None]:
     """Keep current who is registered and who runs; be a router among the others if it routes."""
     ports = platform.ports
-    background: list[asyncio.Task[None]] = []
     if platform.routes:
         # First of all: a change of the registry that is not in the state below is told to us.
         await ports.peers.join(platform.answers)
     try:
         await ports.registry_store.follow(platform.registry)
         await ports.leases.follow(platform.health)
-        if platform.routes:
-            background.append(asyncio.create_task(platform.monitor.run()))
         yield
     finally:
         platform.monitor.close()
-        await end(background)
         if platform.routes:
             await ports.peers.leave()

@@ -110,6 +110,7 @@ async def _background(
             receiver_of=agent_of,
         ),
         Timekeeper(timers, platform.ports.clock, platform.when_due),
+        platform.monitor,
         Sweeper(platform.ports, platform.registry, platform.burial, policy=retry_policy(chosen)),
     ]
 

@@ -16,6 +16,7 @@ from caxton_nats.engine.monitor import HEALTH
 from caxton_nats.engine.platform import Platform
 from caxton_nats.engine.router import RouterOptions
 from caxton_nats.ports import Ports, Submission, Timer
+from caxton_nats.tasks import end
 from tests.core.sample import ALICE, BOB, sample
 from tests.engine.bench import Bench, Failing
 
@@ -130,12 +131,13 @@ async def test_it_looks_at_each_interval(bench: Bench, interval: int) -> None:
     streams = Failing(bench.ports.streams, states=[DOWN])
     ports = bench.but(streams=streams)
     platform = watched(bench, ports, health_interval=timedelta(seconds=interval))
-    async with at_work(platform):
-        await bench.clock.advance(interval * 3 + interval / 2)
-        assert streams.calls.count("states") == 4
-        found = await platform.monitor.check()
-        assert found.components["connection"].error_count == 1
-        assert found.last_error == "connection: the server is away"
+    running = asyncio.create_task(platform.monitor.run())
+    await bench.clock.advance(interval * 3 + interval / 2)
+    assert streams.calls.count("states") == 4
+    await end([running])
+    found = await platform.monitor.check()
+    assert found.components["connection"].error_count == 1
+    assert found.last_error == "connection: the server is away"
 
 
 async def test_after_shutdown(bench: Bench) -> None:

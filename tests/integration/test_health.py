@@ -119,7 +119,7 @@ async def test_a_server_that_is_away(own_lab: Lab, own_server: EmbeddedServer) -
 
 async def test_it_looks_by_itself(lab: Lab) -> None:
     """A process that routes checks at its interval, without being asked."""
-    platform = await lab.platform(health_interval=1)
+    platform = await lab.router(health_interval=1)
     began = platform.ports.clock.now()
 
     def looked_again() -> bool:
