@@ -22,6 +22,7 @@ from caxton_nats.cli.conversations import conversations
 from caxton_nats.cli.dead_letters import dead_letters
 from caxton_nats.cli.exits import MEANINGS, Exit
 from caxton_nats.cli.health import health
+from caxton_nats.cli.mailbox import messages
 from caxton_nats.cli.messages import request, send
 from caxton_nats.cli.options import common
 from caxton_nats.cli.output import report, visible
@@ -46,6 +47,7 @@ cli.command(epilog="Example: caxton send alice inform bob carol --content '{\"pr
 cli.command(epilog="Example: caxton request alice bob --text hello --timeout 5")(request)
 cli.command(epilog="Example: caxton receipts alice m-1 --until handled")(receipts)
 cli.add_typer(conversations, name="conversations")
+cli.add_typer(messages, name="messages")
 cli.add_typer(dead_letters, name="dlq")
 cli.add_typer(topology, name="topology")
 cli.command(epilog="Example: caxton stats --json")(stats)

@@ -5,13 +5,14 @@
         MalformedEnvelope  InvalidEnvelope  MessageTooLarge  Expired  TooManyParticipants
         ConversationTimeout
       UndeliverableError      nobody can take it now: the sender is told
-        AgentNotFound  NoCapableAgent  AgentDraining  AgentStopped  QueueFull
+        AgentNotFound  NoCapableAgent  AgentDraining  AgentStopped  QueueFull  MessageRemoved
       HandlerError            the receiving agent's fault: retried by policy, then dead-lettered
         HandlerFailed  HandlerRejected  AgentNotResponding
       TransportError          infrastructure: retried
         NotConnected  PublishUnconfirmed  StreamMissing  RevisionConflict
       RegistryError           AgentAlreadyRegistered  InvalidStateTransition
-      ConversationNotFound    an operator asked for one that is not there
+      ConversationNotFound  MessageNotFound  MessageInHand
+                              an operator asked for what is not there, or not to be had now
       ConfigurationError      the operator's fault: stops the start
 
 Every error carries a stable ``code`` (its class name), and where they help: the ``field`` that was
@@ -157,6 +158,10 @@ class QueueFull(UndeliverableError):
     failure = FailureReason.QUEUE_FULL
 
 
+class MessageRemoved(UndeliverableError):
+    """An operator took the message out of the receiver's mailbox."""
+
+
 class HandlerError(CaxtonError):
     """The receiving agent did not get the message done."""
 
@@ -215,6 +220,14 @@ class InvalidStateTransition(RegistryError):
 
 class ConversationNotFound(CaxtonError):
     """There is no conversation of this id, and no archived one."""
+
+
+class MessageNotFound(CaxtonError):
+    """No message, or more than one, of this id waits in the mailbox."""
+
+
+class MessageInHand(CaxtonError):
+    """An agent that runs was given the message and has not settled it."""
 
 
 class ConfigurationError(CaxtonError):

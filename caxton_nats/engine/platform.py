@@ -21,6 +21,7 @@ from caxton_nats.engine.expiry import Expiry
 from caxton_nats.engine.lifecycle import KIND as DRAIN
 from caxton_nats.engine.lifecycle import Lifecycle
 from caxton_nats.engine.mailbox import Mailbox
+from caxton_nats.engine.messages import Messages
 from caxton_nats.engine.meter import Meter
 from caxton_nats.engine.monitor import HEALTH, Monitor
 from caxton_nats.engine.receiver import MailboxOptions, Receiver
@@ -62,6 +63,11 @@ class Platform:
     def agent_id(self, name: str) -> AgentId:
         """Return the checked identifier; a bare name is an agent of this platform."""
         return agent_id(name, self.name)
+
+    @property
+    def messages(self) -> Messages:
+        """What lies in mailboxes."""
+        return Messages(self.ports, self.burial)
 
     async def statistics(self) -> Overview:
         """Return what all routers have measured, and what the streams hold."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64decode
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -11,10 +15,10 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
 from caxton_nats.core.dead_letter import Origin
-from caxton_nats.core.errors import InvalidEnvelope, StreamMissing
+from caxton_nats.core.errors import InvalidEnvelope, StreamMissing, TransportError
 from caxton_nats.core.identifiers import AgentId, agent_token
 from caxton_nats.core.registry import Address
-from caxton_nats.jetstream import subjects, topology
+from caxton_nats.jetstream import direct, subjects, topology
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import translate
 from caxton_nats.jetstream.headers import kept_headers, stored_headers
@@ -22,6 +26,8 @@ from caxton_nats.jetstream.inbox import PullInbox
 from caxton_nats.jetstream.times import moment
 from caxton_nats.ports import Delivery, MailboxStatus
 from caxton_nats.tasks import heeding_cancellation
+
+_A_MOMENT = timedelta(milliseconds=50)
 
 
 class ConsumerOptions(msgspec.Struct, frozen=True):
@@ -43,6 +49,8 @@ class JetStreamMailboxes:
         self._shards = deployment.shards
         self._platform = deployment.platform
         self._options = options
+        self._began: dict[AgentId, tuple[datetime, float]] = {}
+        """Since when a mailbox is held by us: the time of the server, and our own."""
 
     def address(self, agent: AgentId) -> Address:
         """Return where the agent's mail lies, whether or not it is registered."""
@@ -159,6 +167,45 @@ class JetStreamMailboxes:
             return None
         return _stored(origin, answer["message"])
 
+    async def list(self, agent: AgentId, *, limit: int) -> list[Delivery]:
+        """Return what is stored for the agent, the newest first."""
+        address = self.address(agent)
+        found = await direct.newest(self._connection, address.stream, address.subject, limit)
+        return [
+            Delivery(
+                origin=Origin(address.stream, one.sequence),
+                subject=one.subject,
+                body=one.body,
+                headers=one.headers,
+                attempt=1,
+                stored_at=one.stored_at,
+            )
+            for one in found
+        ]
+
+    async def hold(self, agent: AgentId, until: datetime) -> None:
+        """Pause the consumer; without one nothing is handed out anyway."""
+        answer = await self._pause(agent, until)
+        if answer is None:
+            return
+        if not answer.get("paused"):
+            raise TransportError(
+                f"the mailbox of {agent} cannot be held: for the server {until} has passed",
+                hint="the clocks of this machine and of the server differ too much",
+            )
+        left = timedelta(microseconds=int(answer["pause_remaining"]) // 1000)
+        self._began[agent] = until - left, monotonic()
+
+    async def release(self, agent: AgentId) -> None:
+        """Let the consumer go on in a moment.
+
+        When nats-server 2.15 is told to go on at once, it leaves those unserved who have been
+        waiting; a pause that has passed by itself wakes them.
+        """
+        if agent in self._began:
+            began, then = self._began.pop(agent)
+            await self._pause(agent, began + timedelta(seconds=monotonic() - then) + _A_MOMENT)
+
     async def discard(self, origin: Origin) -> bool:
         """Settle the stored message from outside; False if it was settled already."""
         try:
@@ -179,8 +226,19 @@ class JetStreamMailboxes:
         )
         return sum(int(info["state"]["last_seq"]) for info in infos)
 
-    async def _consumers(self, stream: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+    async def _pause(self, agent: AgentId, until: datetime) -> dict[str, Any] | None:
+        """Return the server's answer; None if there is no consumer."""
+        address = self.address(agent)
+        body = {"pause_until": until.astimezone(UTC).isoformat().replace("+00:00", "Z")}
+        try:
+            return await self._connection.api(
+                f"CONSUMER.PAUSE.{address.stream}.{address.consumer}", body
+            )
+        except StreamMissing:
+            return None
+
+    async def _consumers(self, stream: str) -> Sequence[dict[str, Any]]:
+        found: deque[dict[str, Any]] = deque()
         while True:
             answer = await self._connection.api(f"CONSUMER.LIST.{stream}", {"offset": len(found)})
             page = answer.get("consumers") or []

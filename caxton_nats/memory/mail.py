@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from caxton_nats.core.dead_letter import Origin
@@ -190,6 +190,22 @@ class MemoryMailboxes:
         await turn()
         queue = self._find(origin)
         return queue.messages[origin.sequence].delivery(0) if queue else None
+
+    async def list(self, agent: AgentId, *, limit: int) -> list[Delivery]:
+        """Return what is stored for the agent, the newest first."""
+        await turn()
+        newest = [*self._queue(agent).messages.values()][::-1]
+        return [message.delivery(0) for message in newest[:limit]]
+
+    async def hold(self, agent: AgentId, until: datetime) -> None:
+        """Hand out nothing of this mailbox for a while."""
+        await turn()
+        self._queue(agent).hold(until)
+
+    async def release(self, agent: AgentId) -> None:
+        """Hand out messages again."""
+        await turn()
+        self._queue(agent).hold(None)
 
     async def discard(self, origin: Origin) -> bool:
         """Settle the stored message from outside."""

@@ -77,6 +77,7 @@ class WorkQueue:
         self._due: dict[int, datetime] = {}
         # Entries are never taken out early: one that `_due` no longer confirms is void.
         self._heap: list[tuple[datetime, int]] = []
+        self._held_until: datetime | None = None
         self._waiting: set[asyncio.Future[None]] = set()
 
     @property
@@ -99,9 +100,17 @@ class WorkQueue:
         self._new.append(message.origin.sequence)
         self.wake()
 
+    def hold(self, until: datetime | None) -> None:
+        """Deliver nothing until then; None delivers again."""
+        self._held_until = until
+        self.wake()
+
     def take(self, limit: int, now: datetime) -> list[Delivery]:
         """Deliver what is due: redeliveries before new messages, each in order."""
         taken: list[Delivery] = []
+        if self._held_until is not None and now < self._held_until:
+            return taken
+        self._held_until = None
         while len(taken) < limit and (message := self._next(now)) is not None:
             sequence = message.origin.sequence
             attempt = self._attempts.get(sequence, 0) + 1
@@ -138,7 +147,11 @@ class WorkQueue:
 
     def next_due(self, no_later_than: datetime) -> datetime:
         """Return when to look again, if nothing new comes before."""
-        return min(self._heap[0][0], no_later_than) if self._heap else no_later_than
+        moments = [self._heap[0][0]] if self._heap else []
+        if self._held_until is not None:
+            # Whatever is due before that does not come before that.
+            moments = [self._held_until]
+        return min([*moments, no_later_than])
 
     async def changed(self, timer: asyncio.Future[None]) -> None:
         """Return when something may be deliverable, at the latest when the timer ends."""

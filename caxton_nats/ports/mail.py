@@ -127,6 +127,18 @@ class Mailboxes(Protocol):
     async def get(self, origin: Origin) -> Delivery | None:
         """Return the stored message, or None if it is settled."""
 
+    async def list(self, agent: AgentId, *, limit: int) -> list[Delivery]:
+        """Return what is stored for the agent, in flight or not, the newest first.
+
+        These are no deliveries: their attempt says nothing.
+        """
+
+    async def hold(self, agent: AgentId, until: datetime) -> None:
+        """Hand out nothing more of this mailbox until it is released, at the latest then."""
+
+    async def release(self, agent: AgentId) -> None:
+        """Hand out messages again; nothing happens if the mailbox is not held."""
+
     async def discard(self, origin: Origin) -> bool:
         """Settle the stored message from outside; False if it was settled already."""
 

@@ -16,6 +16,7 @@ PAGES = [
     *("agents list", "agents show", "agents register", "agents state", "agents deregister"),
     *("conversations list", "conversations show"),
     *("conversations archive", "conversations stats"),
+    *("messages list", "messages show", "messages remove"),
     *("dlq list", "dlq show", "dlq redrive", "dlq discard", "dlq stats"),
     *("topology apply", "topology diff", "topology check"),
     "config show",

@@ -13,7 +13,7 @@ from caxton_nats.core.disposition import Ack, Nak
 from caxton_nats.core.errors import StreamMissing
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.ports import MailboxStatus
-from tests.conformance.adapters import LONG, Adapter, named
+from tests.conformance.adapters import A_MOMENT, LONG, Adapter, named
 from tests.plugins.eventually import eventually
 
 AWKWARD_NAMES = ["a.b", "*", ">", "a.>", "$JS", "_INBOX", "ä", "Bob", "世界", "=", "a=2Eb", "-"]
@@ -242,3 +242,55 @@ async def test_what_was_handed_out(adapter: Adapter, bob: AgentId) -> None:
     assert await adapter.mailboxes.taken(one)
     assert not await adapter.mailboxes.taken(two)
     await inbox.close()
+
+
+async def test_list_is_newest_first(adapter: Adapter, bob: AgentId) -> None:
+    """What is stored for one agent, in flight or not, without anybody else's mail."""
+    await adapter.send(bob, "1", "2")
+    await adapter.send(named("alice"), "alice's")
+    await adapter.send(bob, "3")
+    inbox = await adapter.reader(bob)
+    (first,) = await inbox.fetch(1, LONG)
+    listed = await adapter.mailboxes.list(bob, limit=10)
+    assert [one.body for one in listed] == [b"3", b"2", b"1"]
+    assert listed[-1].origin == first.origin
+    assert (listed[-1].stored_at, listed[-1].subject) == (first.stored_at, first.subject)
+    assert [one.body for one in await adapter.mailboxes.list(bob, limit=2)] == [b"3", b"2"]
+    await inbox.settle([(first, Ack())])
+    assert [one.body for one in await adapter.mailboxes.list(bob, limit=10)] == [b"3", b"2"]
+    assert await adapter.mailboxes.list(named("nobody"), limit=10) == []
+
+
+async def test_a_held_mailbox_hands_out_nothing(adapter: Adapter, bob: AgentId) -> None:
+    """Neither what waits nor what comes in, until it is released; then at once."""
+    inbox = await adapter.reader(bob)
+    await adapter.mailboxes.hold(bob, adapter.clock.now() + LONG)
+    await adapter.send(bob, "1")
+    assert await inbox.fetch(1, A_MOMENT) == []
+    await adapter.mailboxes.release(bob)
+    assert [one.body for one in await inbox.fetch(1, LONG)] == [b"1"]
+
+
+async def test_a_waiting_reader_gets_what_was_held(adapter: Adapter, bob: AgentId) -> None:
+    """Who waits all the while has the message as soon as the mailbox is released."""
+    inbox = await adapter.reader(bob)
+    await adapter.mailboxes.hold(bob, adapter.clock.now() + LONG)
+    fetching = asyncio.create_task(inbox.fetch(1, LONG))
+    await adapter.send(bob, "1")
+    assert not (await asyncio.wait({fetching}, timeout=A_MOMENT.total_seconds()))[0]
+    await adapter.mailboxes.release(bob)
+    assert [one.body for one in await fetching] == [b"1"]
+
+
+async def test_a_held_mailbox_goes_on_by_itself(adapter: Adapter, bob: AgentId) -> None:
+    """Whoever holds it may die."""
+    inbox = await adapter.reader(bob)
+    await adapter.send(bob, "1")
+    await adapter.mailboxes.hold(bob, adapter.clock.now() + adapter.limits.ack_wait)
+    assert [one.body for one in await inbox.fetch(1, LONG)] == [b"1"]
+
+
+async def test_holding_nothing(adapter: Adapter) -> None:
+    """A mailbox that nobody made can be held and released."""
+    await adapter.mailboxes.hold(named("nobody"), adapter.clock.now() + LONG)
+    await adapter.mailboxes.release(named("nobody"))
