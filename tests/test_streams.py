@@ -19,6 +19,7 @@ import msgspec
 import pytest
 
 from caxton_nats import Agent, Context, Reject, serve, settings, started
+from caxton_nats.core.identifiers import ConversationId
 from caxton_nats.core.registry import Registration
 from caxton_nats.engine.platform import Platform
 from caxton_nats.jetstream import topology
@@ -138,6 +139,24 @@ async def test_conversations_are_readable_in_their_bucket(
     record = json.loads(got.stdout)
     assert record["participants"] == ["alice@caxton", "bob@caxton"]
     assert record["message_count"] == 1
+
+
+@pytest.mark.nats_cli
+async def test_ended_conversations_are_readable_in_their_bucket(
+    nats_cli: NatsCli, server: EmbeddedServer, platform: Platform
+) -> None:
+    """`nats kv get caxton-conversations-archive ID` shows the record, with why it has ended."""
+    await platform.registrar.register(platform.agent_id("bob"))
+    message = {"performative": "inform", "receiver": "bob", "conversation_id": "order-17"}
+    await nats_cli(server.url, "req", "caxton.send.alice", json.dumps(message))
+    await platform.conversations.archive(ConversationId("order-17"))
+    got = await nats_cli(
+        server.url, "kv", "get", "caxton-conversations-archive", "order-17", "--raw"
+    )
+    record = json.loads(got.stdout)
+    assert (record["ended_by"], record["message_count"]) == ("archived", 1)
+    gone = await nats_cli(server.url, "kv", "get", "caxton-conversations", "order-17", "--raw")
+    assert gone.returncode != 0
 
 
 @pytest.mark.nats_cli
