@@ -141,6 +141,7 @@ class LocalRegistrar:
         self, agent: AgentId, state: AgentState, *, drain: timedelta | None = None
     ) -> StateChange:
         """Change the agent's state (see `ports.Registrar`)."""
+        self._check_name(agent)
         return await self._lifecycle.update(agent, state, drain=drain)
 
     async def deregister(self, agent: AgentId) -> bool:
@@ -149,6 +150,7 @@ class LocalRegistrar:
         Returns when every router knows. Mail that is stored is left to a router service, and the
         consumer with it; without mail the consumer goes at once.
         """
+        self._check_name(agent)
         revision = await self._ports.registry_store.remove(agent)
         self._registry.remove(agent)
         await self._ports.leases.remove(agent)
@@ -162,7 +164,7 @@ class LocalRegistrar:
     def _check_name(self, agent: AgentId) -> None:
         if platform_part(agent) != self._platform:
             raise InvalidEnvelope(
-                "an agent of another platform cannot be registered here",
+                "an agent of another platform is registered there, not here",
                 field="agent",
                 limit=self._platform,
                 value=agent,

@@ -53,6 +53,7 @@ class Bucket(Generic[T]):
         self._encoder = msgspec.json.Encoder()
         self._watching: set[asyncio.Task[None]] = set()
         self._watches: list[Watch[T]] = []
+        self._stopped = False
 
     async def load(self, key: str, *, latest: bool = False) -> tuple[T, int] | None:
         """Return the record and its revision; None if there is none.
@@ -173,12 +174,13 @@ class Bucket(Generic[T]):
         """Return when all mirrors have this write and miss no change, and how often they might.
 
         Raises:
-            NotConnected: they have not, in the time that a write is tried for.
+            NotConnected: they have not, in the time that a write is tried for, or never will.
         """
         try:
             async with asyncio.timeout(self._connection.timeout * TRIES):
                 for watch in self._watches:
-                    while not self._has(watch, revision):
+                    while self._stopped or not self._has(watch, revision):
+                        self._refuse_if_stopped()
                         await watch.moved()
         except TimeoutError:
             raise NotConnected(
@@ -186,6 +188,10 @@ class Bucket(Generic[T]):
                 hint="the connection to NATS was lost; sending again is safe",
             ) from None
         return self._connection.losses
+
+    def _refuse_if_stopped(self) -> None:
+        if self._stopped:
+            raise NotConnected("this platform was closed", hint="connect again")
 
     def _has(self, watch: Watch[T], revision: int) -> bool:
         return (
@@ -202,8 +208,11 @@ class Bucket(Generic[T]):
         return max([0, *(last - watch.revision for watch in self._watches)])
 
     async def stop(self) -> None:
-        """End all watches."""
+        """End all watches; who waits for one of them is told."""
+        self._stopped = True
         await end(self._watching)
+        for watch in self._watches:
+            watch.wake()
         self._watching.clear()
 
     async def _watch_forever(self, watch: Watch[T]) -> None:

@@ -78,5 +78,9 @@ class Watch(Generic[T]):
     def _move(self) -> None:
         self.revision = self._last
         self._reached(self._last)
+        self.wake()
+
+    def wake(self) -> None:
+        """Have those look again who wait for something new."""
         self._moved.set()
         self._moved = asyncio.Event()

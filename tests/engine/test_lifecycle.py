@@ -91,6 +91,16 @@ async def test_unknown_agent(platform: Platform) -> None:
         await becomes(platform, STOPPED, AgentId("nobody@here"))
 
 
+async def test_agent_of_another_platform(bench: Bench, platform: Platform) -> None:
+    """It is none of ours, and no other agent of its local name is meant."""
+    remote = AgentId("bob@elsewhere")
+    with pytest.raises(InvalidEnvelope, match="another platform"):
+        await becomes(platform, STOPPED, remote)
+    with pytest.raises(InvalidEnvelope, match="another platform"):
+        await platform.registrar.deregister(remote)
+    assert (await found(bench))[0].state is AgentState.RUNNING
+
+
 async def test_two_operators_at_once(bench: Bench, platform: Platform) -> None:
     """One wins; the other is told what happened, and which states are meant."""
     results = await asyncio.gather(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from caxton_nats import app
 from caxton_nats.core.errors import (
     AgentDraining,
     AgentNotFound,
@@ -191,9 +192,12 @@ async def test_router_that_was_cut_off(lab: Lab) -> None:
     """It routes nothing by what it knew before: it learns first what it has missed."""
     operator = await lab.platform()
     bob = await lab.register("bob", operator)
-    async with wire(lab.url) as proxy:
-        platform = await lab.platform(nats_url=proxy.url)
-        alice = await lab.agent("alice", platform)
+    alice = Agent("alice")
+    async with (
+        wire(lab.url) as proxy,
+        app.connect(lab.settings(nats_url=proxy.url), observer=lab.books.observe) as platform,
+        app.started(platform, alice),
+    ):
         await alice.send("inform", "bob", 1)
         for number in range(5):
             bob = await lab.register(f"bob-{number}", operator)
@@ -205,7 +209,6 @@ async def test_router_that_was_cut_off(lab: Lab) -> None:
             await proxy.mend()
             with pytest.raises(AgentDraining):
                 await sending
-        await alice.leave()
 
 
 async def test_drain_survives_a_restart_of_everything(

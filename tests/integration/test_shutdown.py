@@ -7,7 +7,12 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
+
 from caxton_nats import app
+from caxton_nats.core.envelope import Envelope
+from caxton_nats.core.errors import NotConnected
+from caxton_nats.ports import Submission
 from caxton_nats.sdk.agent import Agent
 from tests.integration.lab import EMBEDDED_ONLY, Lab
 from tests.plugins.eventually import eventually
@@ -78,6 +83,22 @@ async def test_router_service_finishes_what_it_has_taken(lab: Lab) -> None:
     await submitting
     await lab.router(ack_wait=3600)
     await eventually(all_arrived)
+
+
+async def test_nothing_is_routed_after_the_end(lab: Lab, door: str) -> None:
+    """A platform that was closed refuses, whatever it knew; a stopped agent does not send."""
+    if door == "service":
+        await lab.router()
+    async with app.connect(lab.settings(router=door), observer=lab.books.observe) as platform:
+        bob = await lab.register("bob", platform)
+        alice = Agent("alice")
+        await alice.start(platform)
+        await alice.stop()
+        with pytest.raises(NotConnected, match="stopped"):
+            await alice.send("inform", "bob", 1)
+    envelope = Envelope(performative="inform", receiver=(bob,))
+    (refused,) = await platform.door.send([Submission(sender=alice.id, envelope=envelope)])
+    assert isinstance(refused, NotConnected)
 
 
 class Together(Agent):
