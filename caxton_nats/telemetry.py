@@ -35,10 +35,13 @@ class Action(StrEnum):
     DEAD_LETTERED = "dead-lettered"
     DUPLICATE = "duplicate"
     REDRIVEN = "redriven"
+    REGISTERED = "registered"
+    """An agent, by this process; one that comes back, too."""
+    DEREGISTERED = "deregistered"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that happened to one message for one agent."""
+    """One thing that happened to one message for one agent, or to the agent itself."""
 
     action: Action
     agent: AgentId

@@ -75,6 +75,7 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     active_conversations: int = 0
     total_conversations: int = 0
     average_conversation_length: float = 0.0
+    """Messages in each of the (at most 1,000) active ones with the latest activity."""
     database_bytes: int = 0
 
 

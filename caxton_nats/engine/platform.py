@@ -142,14 +142,7 @@ def build(
         router=router,
         door=own_door,
         registrar=registrar
-        or LocalRegistrar(
-            ports,
-            registry,
-            health,
-            lifecycle,
-            platform=options.platform,
-            queue_size=options.queue_size,
-        ),
+        or _own_registrar(ports, registry, health, lifecycle, options, observer),
         burial=burial,
         redrive=Redrive(ports, own_door, observer=observer),
         mailbox_options=mailbox_options,
@@ -164,4 +157,23 @@ def build(
             conversations.KIND: kept.when_due,
             DRAIN: lifecycle.when_due,
         },
+    )
+
+
+def _own_registrar(
+    ports: Ports,
+    registry: Registry,
+    health: Health,
+    lifecycle: Lifecycle,
+    options: RouterOptions,
+    observer: Observer,
+) -> LocalRegistrar:
+    return LocalRegistrar(
+        ports,
+        registry,
+        health,
+        lifecycle,
+        platform=options.platform,
+        queue_size=options.queue_size,
+        observer=observer,
     )

@@ -22,6 +22,7 @@ from caxton_nats.core.registry import AgentState, Registration, Registry
 from caxton_nats.core.routing import agent_not_found
 from caxton_nats.engine.lifecycle import Lifecycle
 from caxton_nats.ports import Ports, Pulse, StateChange
+from caxton_nats.telemetry import Action, Observer, event
 
 _CHECKS = 6
 _PAUSE = timedelta(milliseconds=250)
@@ -32,7 +33,7 @@ _TRIES = 5
 class LocalRegistrar:
     """Registers agents in the store (seed: register_agent, deregister_agent)."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - everything that a registration touches
         self,
         ports: Ports,
         registry: Registry,
@@ -41,6 +42,7 @@ class LocalRegistrar:
         *,
         platform: str,
         queue_size: int,
+        observer: Observer,
     ) -> None:
         self._ports = ports
         self._registry = registry
@@ -48,6 +50,7 @@ class LocalRegistrar:
         self._platform = platform
         self._queue_size = queue_size
         self._lifecycle = lifecycle
+        self._observe = observer
 
     async def register(
         self,
@@ -98,6 +101,7 @@ class LocalRegistrar:
         self._registry.learn(registration, revision)
         # Again: a sweeper that did not see the registration may have cleared the consumer away.
         await self._ports.mailboxes.ensure(agent)
+        self._observe(event(Action.REGISTERED, agent, detail=node))
         return registration
 
     async def heartbeat(self, agent: AgentId, beat: Heartbeat) -> Lease:
@@ -157,6 +161,7 @@ class LocalRegistrar:
         self._health.remove(agent)
         if revision:
             await self._lifecycle.known(revision)
+            self._observe(event(Action.DEREGISTERED, agent))
         if not (await self._ports.mailboxes.status(agent)).pending:
             await self._ports.mailboxes.remove(agent)
         return bool(revision)

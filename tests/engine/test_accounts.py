@@ -53,7 +53,7 @@ async def test_ten_messages_are_measured(bench: Bench) -> None:
     assert (total.total_processed, total.routing_latency_us.count) == (10, 10)
     assert 0 < total.routing_latency_us.p50 <= total.routing_latency_us.p999
     assert (total.messages_per_second, total.peak_messages_per_second) == (10.0, 10)
-    assert (total.accepted, total.pending, total.actions) == (10, 10, {"routed": 10})
+    assert (total.accepted, total.pending, total.actions["routed"]) == (10, 10, 10)
     assert total.agent_queue_depths == {BOB: 10}
 
 
@@ -116,9 +116,18 @@ async def test_handlers_are_measured(bench: Bench) -> None:
     await platform.router.send([made(1)])
     await bench.clock.advance(10)
     total = (await platform.statistics()).total
-    wanted = Counter(routed=1, delivered=2, retried=1, handled=1)
+    wanted = Counter(routed=1, delivered=2, retried=1, handled=1, registered=3)
     assert Counter(total.actions) == wanted
     assert total.handling_latency_us.count == 2
+
+
+async def test_registrations_are_counted(bench: Bench) -> None:
+    """Agents that this process registered and deregistered; a refused one counts as nothing."""
+    platform = await joined(bench)
+    assert await platform.registrar.deregister(BOB)
+    assert not await platform.registrar.deregister(BOB)
+    actions = (await platform.statistics()).total.actions
+    assert (actions["registered"], actions["deregistered"]) == (3, 1)
 
 
 async def test_letters_without_pub_ack_are_outbound(bench: Bench) -> None:
