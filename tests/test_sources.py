@@ -167,6 +167,13 @@ def test_an_unknown_name_is_refused_with_the_near_miss(file: Path, typed: str, n
     assert (error.field, error.hint) == (typed, f"did you mean {near}?")
 
 
+def test_a_file_names_no_other_file(file: Path) -> None:
+    """Which one is read is said in one place; elsewhere a typing mistake of it has its hint."""
+    file.write_text('config = "other.toml"')
+    assert "the settings are" in refused({}, config=file).hint
+    assert refused({"CAXTON_CONFG": "x"}).hint == "did you mean CAXTON_CONFIG?"
+
+
 def test_a_name_that_is_near_to_none_lists_them_all() -> None:
     """Its value is not repeated: under a name that we do not know it may be a secret."""
     error = refused({"CAXTON_XYZZY": "hunter2"})

@@ -136,7 +136,8 @@ def _blamed(name: str, source: Source) -> str:
 
 def _unknown(name: str, source: Source) -> ConfigurationError:
     # The value is not repeated: under a name that we do not know it may be a secret.
-    near = get_close_matches(name.lower(), [*Settings.model_fields, "config"], n=1)
+    names = [*Settings.model_fields, *(() if source.kind == "file" else ("config",))]
+    near = get_close_matches(name.lower(), names, n=1)
     known = ", ".join(sorted(Settings.model_fields))
     like = PREFIX + near[0].upper() if near and source.kind == "environment" else "".join(near)
     return ConfigurationError(

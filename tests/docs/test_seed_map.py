@@ -42,6 +42,15 @@ TYPES = {
     " CircuitBreakerTimeoutMs DeadLetterQueueSize ConversationTimeoutMs MaxConversationParticipants"
     " HealthCheckIntervalMs MessageTimeoutMs WorkerThreadCount MessageBatchSize TraceSamplingRatio"
     " ConnectionPoolSize StorageCleanupIntervalMs RateLimitPerSecond MaxAgents",
+    "Router configuration": "inbound_queue_size outbound_queue_size message_timeout_ms message_batch_size"
+    " worker_thread_count max_retries retry_delay_ms retry_backoff_factor"
+    " dead_letter_queue_size circuit_breaker_threshold circuit_breaker_timeout_ms"
+    " conversation_timeout_ms max_conversation_participants health_check_interval_ms"
+    " trace_sampling_ratio enable_metrics enable_detailed_logs storage_path"
+    " enable_persistence storage_cleanup_interval_ms enable_batching"
+    " enable_connection_pooling connection_pool_size enable_compression"
+    " enable_message_validation max_message_size_bytes enable_rate_limiting"
+    " rate_limit_messages_per_second",
     "Errors and status": "RouterError DeliveryError ConversationError RegistryError HealthStatus"
     " CircuitBreakerState RouterStats ConversationStats DeadLetterStats DetailedHealthStatus",
 }
