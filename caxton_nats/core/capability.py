@@ -33,7 +33,7 @@ class Strategy(StrEnum):
     LEAST_LOADED = "least-loaded"
     """The one at whom the fewest messages wait."""
     AFFINITY = "affinity"
-    """One who takes part in the conversation already, else one."""
+    """One who takes part in the conversation already, else one by the conversation's id."""
 
 
 class Wanted(msgspec.Struct, frozen=True):

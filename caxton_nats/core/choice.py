@@ -82,11 +82,9 @@ class _Among(msgspec.Struct, frozen=True):
         around = (self.agents[(start + step) % number] for step in range(number))
         return next((agent for agent in around if self.available(agent)), None)
 
-    @property
-    def start(self) -> int:
-        """A place that depends on the message's id alone."""
-        digest = hashlib.sha256(self.envelope.message_id.encode()).digest()
-        return int.from_bytes(digest[:8]) % len(self.agents)
+    def place(self, key: str) -> int:
+        """Return a place that depends on the key alone."""
+        return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) % len(self.agents)
 
     def __str__(self) -> str:
         return f"{len(self.agents)} that offer {self.offer}"
@@ -96,7 +94,7 @@ _Found = tuple[tuple[AgentId, ...], str] | None
 
 
 def _one(among: _Among) -> _Found:
-    agent = among.first(among.start)
+    agent = among.first(among.place(among.envelope.message_id))
     return ((agent,), f"one of {among}, by the message's id") if agent else None
 
 
@@ -115,7 +113,8 @@ def _round_robin(among: _Among) -> _Found:
 
 
 def _least_loaded(among: _Among) -> _Found:
-    loads, number, start = among.scene.loads, len(among.agents), among.start
+    loads, number = among.scene.loads, len(among.agents)
+    start = among.place(among.envelope.message_id)
     places = [place for place in range(number) if among.available(among.agents[place])]
     if not places:
         return None
@@ -126,14 +125,18 @@ def _least_loaded(among: _Among) -> _Found:
 
 
 def _affinity(among: _Among) -> _Found:
+    conversation = among.envelope.conversation_id
+    if not conversation:
+        return _one(among)
     for agent in reversed(among.scene.participants):
         registration = among.scene.registry.find(agent)
         offered = registration.capabilities if registration else ()
         offers_it = any(among.offer in names_of(one) for one in offered)
         if offers_it and among.available(agent, AgentState.DRAINING):
-            return (agent,), f"takes part in conversation {among.envelope.conversation_id}"
-    found = _one(among)
-    return found and (found[0], f"nobody of the conversation offers it; {found[1]}")
+            return (agent,), f"takes part in conversation {conversation}"
+    # By its id, so that its first messages go to the same agent though they come at once.
+    first = among.first(among.place(conversation))
+    return ((first,), f"one of {among}, by the conversation's id") if first else None
 
 
 _STRATEGIES: Mapping[Strategy, Callable[[_Among], _Found]] = {

@@ -16,7 +16,7 @@ import msgspec
 from caxton_nats.core.capability import Strategy, is_capability
 from caxton_nats.core.choice import Choice, Decision, Scene, choose
 from caxton_nats.core.envelope import Envelope
-from caxton_nats.core.errors import InvalidEnvelope, NoCapableAgent
+from caxton_nats.core.errors import CaxtonError, InvalidEnvelope, NoCapableAgent
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.lease import Health
 from caxton_nats.core.registry import Registry
@@ -52,8 +52,30 @@ class Choosing:
         self._depths = _Depths(ports.mailboxes, ports.clock)
         self._served: dict[str, AgentId] = {}
 
-    async def address(self, envelope: Envelope) -> Addressed:
-        """Return the completed envelope with agents in place of capabilities.
+    async def address(
+        self, envelopes: Mapping[int, Envelope]
+    ) -> dict[int, Addressed | CaxtonError]:
+        """Return completed envelopes with agents in place of capabilities, or why there are none.
+
+        They are decided in order, and written down at the same time.
+        """
+        found: dict[int, Addressed | CaxtonError] = {
+            at: Addressed(envelope) for at, envelope in envelopes.items()
+        }
+        asking = [at for at, one in envelopes.items() if any(map(is_capability, one.receiver))]
+        if not asking:
+            return found
+        decided = await asyncio.gather(
+            *(self._address(envelopes[at]) for at in asking), return_exceptions=True
+        )
+        for at, one in zip(asking, decided, strict=True):
+            if not isinstance(one, Addressed | CaxtonError):
+                raise one
+            found[at] = one
+        return found
+
+    async def _address(self, envelope: Envelope) -> Addressed:
+        """Return the envelope with agents in place of capabilities.
 
         Raises:
             NoCapableAgent: it has no receiver but capabilities that nobody offers now.
@@ -61,8 +83,6 @@ class Choosing:
             TransportError: what was decided could not be written down; nobody got the message.
         """
         targets = [receiver for receiver in envelope.receiver if is_capability(receiver)]
-        if not targets:
-            return Addressed(envelope)
         choices, unmet = await self._decide(envelope, targets)
         chosen = {choice.target: choice.agents for choice in choices}
         receivers = dict.fromkeys(

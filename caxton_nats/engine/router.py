@@ -26,7 +26,7 @@ from caxton_nats.core.staged_receipt import StagedReceipt
 from caxton_nats.core.validation import Limits, check, complete
 from caxton_nats.engine.admission import Admission, Candidate
 from caxton_nats.engine.burial import Burial
-from caxton_nats.engine.choosing import Choosing
+from caxton_nats.engine.choosing import Addressed, Choosing
 from caxton_nats.engine.dispatch import Accepted, Dispatch
 from caxton_nats.engine.meter import Meter
 from caxton_nats.engine.reception import Reception
@@ -140,8 +140,8 @@ class Router:
             accepted: dict[int, Accepted] = {}
             try:
                 known = await self._resolution.current()
-                for at, envelope in checked.items():
-                    await self._resolve(at, envelope, accepted, refused)
+                for at, addressed in (await self._choosing.address(checked)).items():
+                    await self._resolve(at, addressed, accepted, refused)
                 await self._admit(accepted, refused)
                 if await self._resolution.current() == known:
                     results.update(refused)
@@ -153,12 +153,14 @@ class Router:
     async def _resolve(
         self,
         at: int,
-        envelope: Envelope,
+        addressed: Addressed | CaxtonError,
         accepted: dict[int, Accepted],
         refused: dict[int, CaxtonError],
     ) -> None:
+        if isinstance(addressed, CaxtonError):
+            refused[at] = addressed
+            return
         try:
-            addressed = await self._choosing.address(envelope)
             route = await self._resolution.resolve(addressed.envelope)
             accepted[at] = await self._reception.sort(addressed, route)
         except CaxtonError as refusal:

@@ -117,11 +117,26 @@ def test_affinity() -> None:
     assert choice.reason == "takes part in conversation c-1"
     ill = scene(participants=(DAVE, CAROL), ill=(CAROL,))
     assert chosen("affinity", ill, **fields).agents == (DAVE,)
-    other = chosen("affinity", scene(participants=(ALICE,)), **fields)
-    assert other.agents == chosen("one", scene(), **fields).agents
-    assert other.reason.startswith("nobody of the conversation offers it; one of 3")
+    alone = chosen("affinity", scene(), message_id="m-9")
+    assert alone == chosen("one", scene(), message_id="m-9")
     with pytest.raises(NoCapableAgent):
         chosen("affinity", scene(ill=(BOB, CAROL, DAVE)), **fields)
+
+
+def test_affinity_at_the_beginning_of_a_conversation() -> None:
+    """While nobody of it offers it, all its messages go to the same agent, by its own id."""
+    by_conversation = set()
+    for number in range(50):
+        view = scene(participants=(ALICE,))
+        choices = {
+            chosen("affinity", view, conversation_id=f"c-{number}", message_id=f"m-{n}").agents
+            for n in range(3)
+        }
+        assert len(choices) == 1
+        by_conversation |= choices
+    assert by_conversation == {(BOB,), (CAROL,), (DAVE,)}
+    choice = chosen("affinity", scene(), conversation_id="c-1")
+    assert choice.reason == "one of 3 that offer shout, by the conversation's id"
 
 
 def test_affinity_with_somebody_who_is_draining() -> None:

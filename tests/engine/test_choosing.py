@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from caxton_nats.core.capability import Strategy
+from caxton_nats.core.choice import Decision
 from caxton_nats.core.errors import (
     AgentNotFound,
     CaxtonError,
@@ -17,13 +18,13 @@ from caxton_nats.core.errors import (
     NoCapableAgent,
     NotConnected,
 )
-from caxton_nats.core.identifiers import AgentId, agent_id
+from caxton_nats.core.identifiers import AgentId, MessageId, agent_id
 from caxton_nats.core.lease import Heartbeat
 from caxton_nats.core.validation import Limits
 from caxton_nats.engine.platform import Platform
 from caxton_nats.engine.router import RouterOptions
 from caxton_nats.memory.broker import DECISION_SLACK
-from caxton_nats.ports import Receipt, Submission
+from caxton_nats.ports import Decisions, Receipt, Submission
 from caxton_nats.telemetry import Action
 from tests.core.sample import ALICE, BOB, CAROL, sample
 from tests.engine.bench import Bench, Failing
@@ -68,6 +69,21 @@ def reached(receipt: Receipt) -> list[AgentId]:
 async def delivered(bench: Bench, agent: AgentId) -> list[bytes]:
     inbox = await bench.broker.mailboxes.open(agent)
     return [one.body for one in await inbox.fetch(100, timedelta())]
+
+
+class _Slow:
+    """Decisions that take a second each to be written."""
+
+    def __init__(self, real: Decisions, bench: Bench) -> None:
+        self._real = real
+        self._clock = bench.clock
+
+    async def record(self, decision: Decision) -> Decision:
+        await self._clock.sleep(timedelta(seconds=1))
+        return await self._real.record(decision)
+
+    async def find(self, sender: AgentId, message_id: MessageId) -> Decision | None:
+        return await self._real.find(sender, message_id)
 
 
 async def test_who_was_chosen_is_the_receiver(bench: Bench) -> None:
@@ -205,9 +221,43 @@ async def test_affinity_keeps_a_conversation_together(bench: Bench) -> None:
         asked = asking(f"m-{number}", strategy="affinity", conversation_id="c-1")
         receipt = await send(platform, asked)
         agents |= set(reached(receipt))
-        joins = "nobody of the conversation" if number == 0 else "takes part in conversation c-1"
-        assert receipt.outcomes[0].reason.startswith(joins)
+        why = "by the conversation's id" if number == 0 else "takes part in conversation c-1"
+        assert receipt.outcomes[0].reason.endswith(why)
     assert len(agents) == 1
+
+
+async def test_affinity_of_messages_that_come_at_once(bench: Bench) -> None:
+    """The first messages of a conversation are together, in one batch and through two routers."""
+    here, there = await offering(bench, BOB, CAROL), await joined(bench)
+    batches = [
+        [asking(f"{router}-{n}", strategy="affinity", conversation_id="c-2") for n in range(5)]
+        for router in ("here", "there")
+    ]
+    results = await asyncio.gather(here.router.send(batches[0]), there.router.send(batches[1]))
+    receipts = [one for batch in results for one in batch if isinstance(one, Receipt)]
+    assert len({tuple(reached(one)) for one in receipts}) == 1
+    assert len(receipts) == 10
+
+
+async def test_decisions_of_a_batch_are_written_at_the_same_time(bench: Bench) -> None:
+    """Nobody waits for another's decision to be on record; each fails alone, in order."""
+    await offering(bench, BOB, CAROL)
+    decisions = _Slow(bench.broker.decisions, bench)
+    platform = bench.platform(bench.but(decisions=decisions))
+    await bench.broker.registry_store.follow(platform.registry)
+    batch = [asking(f"m-{n}", to=("shout",) if n != 3 else ("fly",)) for n in range(20)]
+    sending = asyncio.create_task(platform.router.send(batch))
+    await bench.clock.advance(1.5)
+    results = sending.result()
+    assert isinstance(results[3], NoCapableAgent)
+    assert [one.message_id for one in results if isinstance(one, Receipt)] == [
+        f"m-{n}" for n in range(20) if n != 3
+    ]
+    bodies = [await delivered(bench, agent) for agent in (BOB, CAROL)]
+    for mail in bodies:
+        numbers = [int(body.split(b'"m-')[1].split(b'"')[0]) for body in mail]
+        assert numbers == sorted(numbers)
+    assert sum(map(len, bodies)) == 19
 
 
 async def test_capabilities_beside_agents(bench: Bench) -> None:
