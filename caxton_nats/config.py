@@ -143,6 +143,8 @@ class Settings(BaseModel):
     """How the streams lie on the disk; in memory they are not compressed."""
     storage: Literal["file", "memory"] = "file"
     """Where the streams lie; in memory, everything is gone when the server stops."""
+    links: str = ""
+    """Nodes of other platforms that the router service keeps routes to; names with commas."""
 
     max_participants: int = Field(default=1_000, ge=2, le=10_000)
     conversation_timeout: float = Field(default=1_800.0, ge=300, le=86_400)
@@ -179,6 +181,13 @@ class Settings(BaseModel):
     """How often a process that routes looks after itself and the streams."""
     drain: float = Field(default=10.0, ge=0, le=600)
     """How long running handlers may finish when a process stops."""
+
+    @field_validator("links")
+    @classmethod
+    def _are_nodes(cls, value: str) -> str:
+        for name in filter(None, value.split(",")):
+            cls._is_a_name(name)
+        return value
 
     @field_validator("platform")
     @classmethod

@@ -38,6 +38,8 @@ class Action(StrEnum):
     REGISTERED = "registered"
     """An agent, by this process; one that comes back, too."""
     DEREGISTERED = "deregistered"
+    FORWARDED = "forwarded"
+    """Stored at another platform: it ends here, and goes on there."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

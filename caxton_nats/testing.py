@@ -44,6 +44,7 @@ async def memory_platform(
     chosen = chosen or Settings()
     broker = broker or MemoryBroker(
         clock or SystemClock(),
+        platform=chosen.platform,
         shards=chosen.shards,
         queue_size=chosen.queue_size,
         ingress_size=chosen.ingress_size,

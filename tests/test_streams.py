@@ -36,6 +36,8 @@ CONSUMERS = {
     "advisories": "CAXTON_ADVISORIES",
     "mailbox": "CAXTON_MAILBOX_0",
     "timers": "CAXTON_TIMERS",
+    "outbound": "CAXTON_OUTBOUND",
+    "link": "CAXTON_LINK",
 }
 
 

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from typing import Protocol
 
 from caxton_nats.app.composition import built, connected, deployed
+from caxton_nats.app.links import Work, outer_side
 from caxton_nats.app.options import retry_policy, settings
 from caxton_nats.config import Settings
 from caxton_nats.core.disposition import Nak
@@ -26,13 +26,6 @@ from caxton_nats.jetstream.inbox import PullInbox
 from caxton_nats.ports import Inbox
 from caxton_nats.tasks import Workers, end
 from caxton_nats.telemetry import Observer, log_event
-
-
-class Work(Protocol):
-    """Something a router service does in the background."""
-
-    async def run(self) -> None:
-        """Work until cancelled; errors are waited out."""
 
 
 @asynccontextmanager
@@ -93,6 +86,7 @@ async def _background(
 
     timers = taking(await platform.ports.timers.inbox())
     return [
+        *await outer_side(platform, chosen, workers, stack, taking),
         Ingress(
             await reading(subjects.INGRESS_STREAM, "router"),
             platform.router,

@@ -27,6 +27,7 @@ from caxton_nats.cli.messages import request, send
 from caxton_nats.cli.options import common
 from caxton_nats.cli.output import report, visible
 from caxton_nats.cli.receipts import receipts
+from caxton_nats.cli.routes import routes
 from caxton_nats.cli.statistics import stats
 from caxton_nats.cli.topology import topology
 from caxton_nats.cli.up import router, up
@@ -49,6 +50,7 @@ cli.command(epilog="Example: caxton receipts alice m-1 --until handled")(receipt
 cli.add_typer(conversations, name="conversations")
 cli.add_typer(messages, name="messages")
 cli.add_typer(dead_letters, name="dlq")
+cli.add_typer(routes, name="routes")
 cli.add_typer(topology, name="topology")
 cli.command(epilog="Example: caxton stats --json")(stats)
 cli.command(epilog="Example: caxton health --json")(health)

@@ -34,7 +34,8 @@ async def give(
                 return result
             envelope = stored.readable(first.body) or envelope
         await Stages(ports).accepted(envelope, receiver, origin)
-        if envelope.reply_by is not None:
+        # For mail to another platform its forwarder looks at the time, and so do those behind it.
+        if envelope.reply_by is not None and not ports.links.holds(origin):
             await deadlines.watch(ports, origin, receiver, envelope.reply_by)
     except CaxtonError as error:
         return error

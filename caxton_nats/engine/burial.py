@@ -21,6 +21,7 @@ from caxton_nats.core.notice import notice
 from caxton_nats.core.registry import AgentState, Registry
 from caxton_nats.engine.dispatch import message_key
 from caxton_nats.engine.receipts import Stages
+from caxton_nats.engine.remote import RemoteAgents
 from caxton_nats.ports import Delivery, Letter, Ports
 from caxton_nats.telemetry import Action, Observer, event
 
@@ -34,14 +35,14 @@ class Burial:
         self,
         ports: Ports,
         registry: Registry,
+        remote: RemoteAgents,
         *,
-        platform: str,
         max_body: int,
         observer: Observer,
     ) -> None:
         self._ports = ports
         self._registry = registry
-        self._platform = platform
+        self._remote = remote
         self._max_body = max_body
         self._observe = observer
         self._stages = Stages(ports)
@@ -116,6 +117,8 @@ class Burial:
             )
 
     def _takes_notices(self, agent: AgentId) -> bool:
+        if not self._remote.is_own(agent):
+            return True
         registration = self._registry.find(agent)
         return registration is not None and registration.state is not AgentState.STOPPED
 
@@ -169,13 +172,13 @@ class Burial:
             envelope,
             error,
             to=to,
-            platform=self._platform,
+            platform=self._remote.platform,
             now=self._ports.clock.now(),
             key=key,
         )
         if told is None:
             return
-        address = self._ports.mailboxes.address(to)
+        address = await self._remote.notice_address(to)
         post = Letter(to, address, message_key(told, to), encode(told))
         for result in await self._ports.publisher.publish([post]):
             if isinstance(result, CaxtonError):

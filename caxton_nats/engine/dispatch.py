@@ -18,7 +18,7 @@ from caxton_nats.core.envelope import NO_CONTENT, Envelope, content_bytes
 from caxton_nats.core.errors import CaxtonError, QueueFull
 from caxton_nats.core.identifiers import AgentId, token
 from caxton_nats.core.registry import Registration
-from caxton_nats.core.routing import Route, agent_not_found
+from caxton_nats.core.routing import Route
 from caxton_nats.engine import aftercare
 from caxton_nats.engine.choosing import Addressed
 from caxton_nats.ports import Letter, Outcome, Ports, Receipt, Stored
@@ -119,13 +119,13 @@ class Dispatch:
             registration.agent: self._outcome(registration, result)
             for registration, result in zip(one.route.found, stored, strict=True)
         }
-        for agent in one.route.unknown:
-            outcomes[agent] = Outcome(receiver=agent, error=agent_not_found(agent))
-        for agent, error in one.refused.items():
+        for agent, error in {**one.route.errors, **one.refused}.items():
             outcomes[agent] = Outcome(receiver=agent, error=error)
         chosen = one.addressed.by_agent()
+        # What came over a link is for some of its receivers only.
+        meant = [agent for agent in one.envelope.receiver if agent in outcomes]
         ordered = (
-            *(_explained(outcomes[agent], chosen.get(agent)) for agent in one.envelope.receiver),
+            *(_explained(outcomes[agent], chosen.get(agent)) for agent in meant),
             *(
                 Outcome(receiver=target, target=target, error=error)
                 for target, error in one.addressed.unmet.items()

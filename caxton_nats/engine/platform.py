@@ -11,6 +11,8 @@ from caxton_nats.core.health import DetailedHealthStatus
 from caxton_nats.core.identifiers import AgentId, agent_id
 from caxton_nats.core.lease import Health
 from caxton_nats.core.registry import Registry
+from caxton_nats.core.remote import AgentLocation, Local, RouteInfo, locate
+from caxton_nats.core.routing import agent_not_found
 from caxton_nats.core.statistics import DeadLetterStats
 from caxton_nats.engine import conversations, deadlines
 from caxton_nats.engine.accounts import STATS, Accounts, Overview
@@ -27,6 +29,7 @@ from caxton_nats.engine.monitor import HEALTH, Monitor
 from caxton_nats.engine.receiver import MailboxOptions, Receiver
 from caxton_nats.engine.redrive import Redrive
 from caxton_nats.engine.registrar import LocalRegistrar
+from caxton_nats.engine.remote import RemoteAgents
 from caxton_nats.engine.router import Router, RouterOptions
 from caxton_nats.engine.timekeeper import WhenDue
 from caxton_nats.ports import Answer, Door, Ports, Registrar
@@ -42,6 +45,7 @@ class Platform:
     registry: Registry
     health: Health
     """Which agents run, and are well."""
+    remote: RemoteAgents
     router: Router
     door: Door
     """How this process sends: its own router, or the router service."""
@@ -84,6 +88,33 @@ class Platform:
         """
         return await self.monitor.everybody()
 
+    async def update_remote_route(self, agent: str, node: str, hops: int = 1) -> RouteInfo:
+        """Take note of where an agent of another platform is reached; return what is in force.
+
+        Args:
+            agent: ``bob@plant``, or ``*@plant`` for everybody there.
+            node: name of the link, most often the platform's.
+            hops: 0..255, how far away; the nearer route wins.
+
+        Raises:
+            InvalidEnvelope: a value out of its bounds, or an agent of this platform.
+        """
+        return await self.remote.update(self.agent_id(agent), node, hops)
+
+    def lookup(self, name: str) -> AgentLocation:
+        """Return where an agent is: here, with its registration, or behind a route.
+
+        Raises:
+            AgentNotFound: it is not registered, or no route leads to its platform now.
+        """
+        agent = self.agent_id(name)
+        if not self.remote.is_own(agent):
+            return locate(agent, self.remote.routes, self.ports.clock.now())
+        registration = self.registry.find(agent)
+        if registration is None:
+            raise agent_not_found(agent)
+        return Local(registration)
+
     def mailbox(self, agent: AgentId, receiver: Receiver) -> Mailbox:
         """Return the agent's mailbox, not started yet."""
         return Mailbox(
@@ -119,14 +150,11 @@ def build(
     meter = Meter(ports.clock)
     observer = meter.observing(guarded(observer))
     ports = msgspec.structs.replace(ports, publisher=meter.counting(ports.publisher))
-    burial = Burial(
-        ports,
-        registry,
-        platform=options.platform,
-        max_body=options.max_body,
-        observer=observer,
+    remote = RemoteAgents(ports, platform=options.platform, queue_size=options.queue_size)
+    burial = Burial(ports, registry, remote, max_body=options.max_body, observer=observer)
+    router = Router(
+        ports, registry, health, remote, options, burial=burial, observer=observer, meter=meter
     )
-    router = Router(ports, registry, health, options, burial=burial, observer=observer, meter=meter)
     barrier = Barrier(ports, router.settled)
     lifecycle = Lifecycle(ports, barrier)
     accounts = Accounts(ports, registry, meter)
@@ -139,12 +167,13 @@ def build(
         ports=ports,
         registry=registry,
         health=health,
+        remote=remote,
         router=router,
         door=own_door,
         registrar=registrar
         or _own_registrar(ports, registry, health, lifecycle, options, observer),
         burial=burial,
-        redrive=Redrive(ports, own_door, observer=observer),
+        redrive=Redrive(ports, remote, own_door, observer=observer),
         mailbox_options=mailbox_options,
         observer=observer,
         routes=door is None,

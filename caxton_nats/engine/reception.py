@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import CaxtonError
 from caxton_nats.core.identifiers import AgentId
@@ -42,7 +44,7 @@ class Reception:
         found = tuple(one for one in route.found if one.agent not in refused)
         if not found and not gone:
             raise next(iter(refused.values()))
-        return Accepted(addressed, Route(found, route.unknown), refused, gone)
+        return Accepted(addressed, msgspec.structs.replace(route, found=found), refused, gone)
 
     async def _participants(self, envelope: Envelope) -> Sequence[AgentId]:
         if not envelope.conversation_id:

@@ -9,6 +9,7 @@ from caxton_nats.core.identifiers import AgentId, token
 from caxton_nats.core.lifecycle import stopped
 from caxton_nats.core.registry import AgentState
 from caxton_nats.engine import aftercare, stored
+from caxton_nats.engine.remote import RemoteAgents
 from caxton_nats.ports import Door, Letter, Ports, Submission
 from caxton_nats.telemetry import Action, Event, Observer, event
 
@@ -16,8 +17,11 @@ from caxton_nats.telemetry import Action, Event, Observer, event
 class Redrive:
     """What an operator does with dead letters."""
 
-    def __init__(self, ports: Ports, door: Door, *, observer: Observer) -> None:
+    def __init__(
+        self, ports: Ports, remote: RemoteAgents, door: Door, *, observer: Observer
+    ) -> None:
         self._ports = ports
+        self._remote = remote
         self._door = door
         self._observe = observer
 
@@ -96,7 +100,7 @@ class Redrive:
     async def _to_mailbox(self, letter: DeadLetter) -> None:
         post = Letter(
             letter.agent,
-            self._ports.mailboxes.address(letter.agent),
+            await self._remote.address(letter.agent),
             f"redrive.{token(letter.id)}",
             await self.original(letter),
             {**letter.headers, REDRIVES_HEADER: str(letter.redrives + 1)},

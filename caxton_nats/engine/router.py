@@ -30,6 +30,7 @@ from caxton_nats.engine.choosing import Addressed, Choosing
 from caxton_nats.engine.dispatch import Accepted, Dispatch
 from caxton_nats.engine.meter import Meter
 from caxton_nats.engine.reception import Reception
+from caxton_nats.engine.remote import RemoteAgents
 from caxton_nats.engine.resolution import Resolution
 from caxton_nats.ports import Outcome, Ports, Receipt, Submission
 from caxton_nats.telemetry import Action, Observer, event
@@ -59,6 +60,7 @@ class Router:
         ports: Ports,
         registry: Registry,
         health: Health,
+        remote: RemoteAgents,
         options: RouterOptions,
         *,
         burial: Burial,
@@ -74,7 +76,7 @@ class Router:
             ports, registry, health, max_receivers=options.limits.max_receivers
         )
         self._under_way: set[asyncio.Future[None]] = set()
-        self._resolution = Resolution(registry, ports.registry_store)
+        self._resolution = Resolution(registry, ports.registry_store, remote)
         self._reception = Reception(ports.conversations)
         self._admission = Admission(ports, options.terms)
         self._dispatch = Dispatch(ports, max_body=options.max_body, queue_size=options.queue_size)
@@ -127,12 +129,15 @@ class Router:
                 checked[at] = await self._take_up(self._check(submission))
             except CaxtonError as refusal:
                 results[at] = refusal
-        accepted = await self._resolve_and_admit(checked, results)
+        accepted = await self._resolve_and_admit(batch, checked, results)
         await self._publish(accepted, results)
         return [self._report(one, results[at]) for at, one in enumerate(batch)]
 
     async def _resolve_and_admit(
-        self, checked: Mapping[int, Envelope], results: dict[int, Receipt | CaxtonError]
+        self,
+        batch: Sequence[Submission],
+        checked: Mapping[int, Envelope],
+        results: dict[int, Receipt | CaxtonError],
     ) -> dict[int, Accepted]:
         """Return what may be published, by a registry that has missed no change until then."""
         while True:
@@ -141,7 +146,10 @@ class Router:
             try:
                 known = await self._resolution.current()
                 for at, addressed in (await self._choosing.address(checked)).items():
-                    await self._resolve(at, addressed, accepted, refused)
+                    try:
+                        accepted[at] = await self._resolve(addressed, batch[at].headers)
+                    except CaxtonError as refusal:
+                        refused[at] = refusal
                 await self._admit(accepted, refused)
                 if await self._resolution.current() == known:
                     results.update(refused)
@@ -151,20 +159,12 @@ class Router:
                 return {}
 
     async def _resolve(
-        self,
-        at: int,
-        addressed: Addressed | CaxtonError,
-        accepted: dict[int, Accepted],
-        refused: dict[int, CaxtonError],
-    ) -> None:
+        self, addressed: Addressed | CaxtonError, headers: Mapping[str, str]
+    ) -> Accepted:
         if isinstance(addressed, CaxtonError):
-            refused[at] = addressed
-            return
-        try:
-            route = await self._resolution.resolve(addressed.envelope)
-            accepted[at] = await self._reception.sort(addressed, route)
-        except CaxtonError as refusal:
-            refused[at] = refusal
+            raise addressed
+        route = await self._resolution.resolve(addressed.envelope, headers)
+        return await self._reception.sort(addressed, route)
 
     def _check(self, submission: Submission) -> Envelope:
         """Decode, complete, check: the message as it will be stored, or raise why not."""

@@ -10,6 +10,7 @@ from caxton_nats.jetstream.conversations import KvConversationArchive, KvConvers
 from caxton_nats.jetstream.dead_letters import DlqStream
 from caxton_nats.jetstream.decisions import KvDecisions
 from caxton_nats.jetstream.leases import KvLeases
+from caxton_nats.jetstream.links import NatsLinks
 from caxton_nats.jetstream.mailboxes import ConsumerOptions, JetStreamMailboxes
 from caxton_nats.jetstream.peers import NatsPeers
 from caxton_nats.jetstream.publisher import WINDOW, JetStreamPublisher
@@ -17,6 +18,7 @@ from caxton_nats.jetstream.receipts import KvReceiptStore
 from caxton_nats.jetstream.stores import (
     KvAttempts,
     KvRegistryStore,
+    KvRouteStore,
     ObjectContentStore,
 )
 from caxton_nats.jetstream.stream_states import StreamStates
@@ -49,6 +51,7 @@ async def open_ports(
     await publisher.start()
     registry_store = KvRegistryStore(connection, publisher, deployment.platform)
     leases = KvLeases(connection, publisher, deployment.platform)
+    routes = KvRouteStore(connection, publisher)
     try:
         yield Ports(
             publisher=publisher,
@@ -65,9 +68,12 @@ async def open_ports(
             timers=ScheduledTimers(connection, publisher, options),
             streams=StreamStates(connection, deployment),
             peers=NatsPeers(connection, publisher, own_id=ids.new_id()),
+            routes=routes,
+            links=NatsLinks(connection, deployment.platform, options),
             clock=clock,
             ids=ids,
         )
     finally:
         await registry_store.stop()
         await leases.stop()
+        await routes.stop()

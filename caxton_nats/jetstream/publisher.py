@@ -199,10 +199,11 @@ class JetStreamPublisher:
         future = self._waiting.pop(message.subject.rsplit(".", 1)[-1], None)
         if future is None or future.done():
             return
-        future.set_result(_read_ack(message))
+        future.set_result(read_ack(message))
 
 
-def _read_ack(message: Msg) -> Stored | CaxtonError:
+def read_ack(message: Msg) -> Stored | CaxtonError:
+    """Return what a PubAck says."""
     if message.headers and message.headers.get(STATUS) == "503":
         return api_error(10059, "no stream answers for this subject", "publish")
     try:

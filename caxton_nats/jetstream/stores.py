@@ -12,8 +12,9 @@ from nats.js.object_store import ObjectStore
 from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.envelope import Claim
 from caxton_nats.core.errors import InvalidEnvelope
-from caxton_nats.core.identifiers import AgentId, agent_from_token, agent_token
+from caxton_nats.core.identifiers import AgentId, agent_from_token, agent_token, token, untoken
 from caxton_nats.core.registry import Registration, Registry
+from caxton_nats.core.remote import RouteInfo, Routes
 from caxton_nats.jetstream import subjects
 from caxton_nats.jetstream.bucket import Bucket
 from caxton_nats.jetstream.connection import Connection
@@ -80,6 +81,45 @@ class KvRegistryStore:
     async def behind(self) -> int:
         """Return how many changes of the bucket the registry has not seen."""
         return await self._bucket.behind()
+
+    async def stop(self) -> None:
+        """End the watch."""
+        await self._bucket.stop()
+
+
+class _RoutesMirror:
+    """Carries the bucket's changes, which speak of keys, into the routes."""
+
+    def __init__(self, routes: Routes) -> None:
+        self.replace = routes.replace
+        self.put = routes.put
+        self._remove = routes.remove
+
+    def forget(self, key: str) -> None:
+        self._remove(AgentId(untoken(key)))
+
+
+class KvRouteStore:
+    """Routes in the bucket caxton-routes, one key per agent or platform."""
+
+    def __init__(self, connection: Connection, publisher: JetStreamPublisher) -> None:
+        self._bucket = Bucket(connection, publisher, subjects.ROUTES_BUCKET, RouteInfo)
+
+    async def save(self, route: RouteInfo, *, revision: int | None) -> int:
+        """Write it if the stored revision is still this."""
+        return await self._bucket.save(token(route.agent), route, revision=revision)
+
+    async def load(self, agent: AgentId) -> tuple[RouteInfo, int] | None:
+        """Return the route and its revision."""
+        return await self._bucket.load(token(agent))
+
+    async def remove(self, agent: AgentId) -> bool:
+        """Remove the route; False if there was none."""
+        return bool(await self._bucket.remove(token(agent)))
+
+    async def follow(self, routes: Routes) -> None:
+        """Keep ``routes`` equal to the bucket; returns when the first complete state is in."""
+        await self._bucket.follow(_RoutesMirror(routes))
 
     async def stop(self) -> None:
         """End the watch."""

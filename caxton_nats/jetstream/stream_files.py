@@ -14,12 +14,16 @@ from typing import Any, Literal
 import msgspec
 
 from caxton_nats.core.errors import ConfigurationError
+from caxton_nats.core.identifiers import token
 from caxton_nats.jetstream.subjects import (
     ARCHIVE_BUCKET,
     DECISIONS_BUCKET,
     DLQ_STREAM,
     INGRESS_STREAM,
+    LINK,
+    LINK_STREAM,
     MAILBOX_STREAM,
+    OUTBOUND_STREAM,
 )
 
 MARK = "caxton"
@@ -102,6 +106,11 @@ def streams(options: Options) -> list[Json]:
     return sorted(found, key=lambda config: bool(config["name"] == INGRESS_STREAM))
 
 
+def is_bounded(stream: str) -> bool:
+    """Return whether the stream holds at most `Options.queue_size` messages per receiver."""
+    return stream.startswith(MAILBOX_STREAM) or stream == OUTBOUND_STREAM
+
+
 def consumer(name: str) -> Json:
     """Return the configuration in ``streams/<name>.consumer.json``."""
     return _load(_folder() / f"{name}.consumer.json", _CONSUMER_KEYS)
@@ -137,7 +146,7 @@ def _configured(config: Json, options: Options) -> Json:
     config = {**config, "num_replicas": options.replicas, "storage": options.storage}
     config["compression"] = options.compression if options.storage == "file" else "none"
     name = config["name"]
-    if name.startswith(MAILBOX_STREAM):
+    if is_bounded(name):
         config[QUEUE] = options.queue_size
         config["duplicate_window"] = int(options.duplicate_window * _NANOSECONDS)
     if name == f"KV_{DECISIONS_BUCKET}":
@@ -156,6 +165,8 @@ def _configured(config: Json, options: Options) -> Json:
             LIFETIME: str(options.conversation_lifetime),
         }
         config["metadata"] = {**config["metadata"], **own}
+    if name == LINK_STREAM:
+        config["subjects"] = [f"{LINK}.mail.{token(options.platform)}.*.*"]
     config["subjects"] = [
         subject.replace(f"{MAILBOX_STREAM}0", f"{MAILBOX_STREAM}{shard}")
         for subject in config["subjects"]

@@ -6,9 +6,17 @@ import hashlib
 import zlib
 
 from caxton_nats.core.dead_letter import DeadLetter, Origin
-from caxton_nats.core.identifiers import AgentId, agent_from_token, agent_token
+from caxton_nats.core.errors import InvalidEnvelope
+from caxton_nats.core.identifiers import (
+    AgentId,
+    agent_from_token,
+    agent_token,
+    platform_part,
+    token,
+    untoken,
+)
 from caxton_nats.core.registry import Address
-from caxton_nats.core.remote import any_agent_token
+from caxton_nats.core.remote import NodeId, any_agent_from_token, any_agent_token
 
 SEND = "caxton.send"
 """Request door: ``caxton.send.<sender>`` answers with a receipt or an error."""
@@ -35,7 +43,19 @@ READER = "caxton.reader"
 ROUTER = "caxton.router"
 """Questions to one router: ``caxton.router.<id>.<question>``."""
 
+OUTBOUND = "caxton.outbound"
+"""Mail for other platforms: ``caxton.outbound.<node>.<receiver>`` lies in CAXTON_OUTBOUND."""
+LINK = "caxton.link"
+"""All that crosses a link between two servers, and nothing else does.
+
+``caxton.link.mail.<to>.<from>.<sender>`` lies in CAXTON_LINK of the other platform,
+``caxton.link.ping.<to>.<from>`` asks whether it is there, and ``caxton.link.reply.<to>.…`` is the
+way of its answers.
+"""
+
 INGRESS_STREAM = "CAXTON_INGRESS"
+OUTBOUND_STREAM = "CAXTON_OUTBOUND"
+LINK_STREAM = "CAXTON_LINK"
 DLQ_STREAM = "CAXTON_DLQ"
 ADVISORIES_STREAM = "CAXTON_ADVISORIES"
 MAILBOX_STREAM = "CAXTON_MAILBOX_"
@@ -49,6 +69,7 @@ ATTEMPTS_BUCKET = "caxton-attempts"
 RECEIPTS_BUCKET = "caxton-receipts"
 CONTENT_BUCKET = "caxton-content"
 ROUTERS_BUCKET = "caxton-routers"
+ROUTES_BUCKET = "caxton-routes"
 ROUTER_CONSUMER = "router"
 
 # nats-server refuses consumer names of more than 255 bytes; longer tokens are named by digest.
@@ -57,9 +78,9 @@ _MAX_CONSUMER = 255
 
 def address(agent: AgentId, shards: int) -> Address:
     """Return where the agent's mail lies when the mailboxes are spread over ``shards`` streams."""
-    token = agent_token(agent)
-    shard = zlib.crc32(token.encode("ascii")) % shards
-    subject = f"{MAILBOX}.{shard}.{token}"
+    name = agent_token(agent)
+    shard = zlib.crc32(name.encode("ascii")) % shards
+    subject = f"{MAILBOX}.{shard}.{name}"
     return Address(
         stream=f"{MAILBOX_STREAM}{shard}", subject=subject, consumer=consumer_of(subject)
     )
@@ -67,11 +88,50 @@ def address(agent: AgentId, shards: int) -> Address:
 
 def consumer_of(subject: str) -> str:
     """Return the name of the consumer that reads a mailbox's subject."""
-    token = subject.rsplit(".", 1)[-1]
-    if len(token) <= _MAX_CONSUMER:
-        return token
-    # No token contains "=h", so a digest never meets the token of another agent.
-    return "=h" + hashlib.sha256(token.encode("ascii")).hexdigest()
+    return _consumer(subject.rsplit(".", 1)[-1])
+
+
+def outbound_address(agent: AgentId, node: NodeId) -> Address:
+    """Return where a letter for an agent of another platform waits for its link."""
+    name = token(node)
+    return Address(
+        stream=OUTBOUND_STREAM,
+        subject=f"{OUTBOUND}.{name}.{token(agent)}",
+        consumer=_consumer(name),
+    )
+
+
+def outbound_receiver(subject: str) -> AgentId:
+    """Return whom a letter in CAXTON_OUTBOUND is for.
+
+    Raises:
+        InvalidEnvelope: the subject names nobody of another platform.
+    """
+    return any_agent_from_token(subject.rsplit(".", 1)[-1], "")
+
+
+def link_sender(subject: str, platform: str) -> AgentId:
+    """Return who sent what came over a link: ``caxton.link.mail.<to>.<from>.<sender>``.
+
+    Raises:
+        InvalidEnvelope: it names nobody, or an agent of this very platform.
+    """
+    home, name = subject.split(".")[-2:]
+    sender = agent_from_token(name, untoken(home))
+    if platform_part(sender) == platform:
+        raise InvalidEnvelope(
+            "came over a link and says that it is from this platform",
+            field="subject",
+            value=subject,
+        )
+    return sender
+
+
+def _consumer(name: str) -> str:
+    if len(name) <= _MAX_CONSUMER:
+        return name
+    # No token contains "=h", so a digest never meets another token.
+    return "=h" + hashlib.sha256(name.encode("ascii")).hexdigest()
 
 
 def agent_of(subject: str, platform: str) -> AgentId:

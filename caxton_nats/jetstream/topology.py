@@ -30,6 +30,7 @@ from caxton_nats.jetstream.stream_files import (
     Json,
     Options,
     consumer,
+    is_bounded,
     streams,
 )
 from caxton_nats.jetstream.subjects import (
@@ -300,8 +301,7 @@ async def _check_dead_letters(connection: Connection, differences: list[Differen
 
 def _lowers_queue(difference: Difference) -> bool:
     had, wanted = difference.changes.get(QUEUE, (0, 0))
-    mailbox = difference.stream.startswith(MAILBOX_STREAM)
-    return mailbox and wanted > 0 and (had <= 0 or wanted < had)
+    return is_bounded(difference.stream) and wanted > 0 and (had <= 0 or wanted < had)
 
 
 async def _lower_queue(connection: Connection, config: Json, difference: Difference) -> None:

@@ -18,6 +18,7 @@ from caxton_nats.core.identifiers import AgentId, agent_token
 from caxton_nats.memory.conversations import MemoryConversationArchive, MemoryConversationStore
 from caxton_nats.memory.decisions import MemoryDecisions
 from caxton_nats.memory.leases import MemoryLeases
+from caxton_nats.memory.links import MemoryLinks
 from caxton_nats.memory.mail import (
     STREAM,
     SUBJECT,
@@ -33,6 +34,7 @@ from caxton_nats.memory.stores import (
     MemoryContentStore,
     MemoryDeadLetters,
     MemoryRegistryStore,
+    MemoryRouteStore,
 )
 from caxton_nats.memory.streams import MemoryStreams
 from caxton_nats.memory.timers import MemoryTimers
@@ -56,6 +58,7 @@ from caxton_nats.ports import (
     Streams,
     Timers,
 )
+from caxton_nats.ports.remote import RouteStore
 from caxton_nats.ports.stores import ReceiptStore
 
 INGRESS = "CAXTON_INGRESS"
@@ -80,11 +83,13 @@ class MemoryBroker:
     attempts: Attempts
     timers: Timers
     streams: Streams
+    routes: RouteStore
 
     def __init__(  # noqa: PLR0913 - one parameter per bound of a deployment
         self,
         clock: Clock,
         *,
+        platform: str = "here",
         shards: int = 16,
         queue_size: int = 1000,
         ingress_size: int = 100_000,
@@ -105,8 +110,10 @@ class MemoryBroker:
         self._ingress = Stream(
             INGRESS, msgspec.structs.replace(rules, queue_size=ingress_size), self.exhausted
         )
-        self.publisher = MemoryPublisher(streams, clock)
-        self.mailboxes = MemoryMailboxes(streams, clock)
+        self.links = MemoryLinks(platform, rules, clock)
+        """Both ends of a link must be brokers of this process: see `MemoryLinks.join`."""
+        self.publisher = MemoryPublisher(streams, clock, self.links.keep)
+        self.mailboxes = MemoryMailboxes(streams, clock, self.links.outbound_stream)
         self.ingress = MemoryInbox(self._ingress.queue("router"), clock)
         self.dead_letters = MemoryDeadLetters(clock, max_letters=dead_letter_size)
         self.registry_store = MemoryRegistryStore()
@@ -117,6 +124,7 @@ class MemoryBroker:
         self.contents = MemoryContentStore()
         self.receipts = MemoryReceiptStore()
         self.attempts = MemoryAttempts()
+        self.routes = MemoryRouteStore()
         self.timers = MemoryTimers(clock, ack_wait=ack_wait)
         self.streams = MemoryStreams([*streams.values()], self._ingress, self.dead_letters)
         self._routers: dict[str, Mapping[str, Answer]] = {}
@@ -140,6 +148,8 @@ class MemoryBroker:
             timers=self.timers,
             streams=self.streams,
             peers=MemoryPeers(self._routers, f"router-{self._processes}"),
+            routes=self.routes,
+            links=self.links,
             clock=self._clock,
             ids=ids,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -18,6 +18,9 @@ from caxton_nats.ports import Clock, Delivery, Inbox, Letter, MailboxStatus, Sto
 
 SUBJECT = "caxton.mailbox"
 STREAM = "CAXTON_MAILBOX"
+OUTBOUND = "caxton.outbound"
+OUTBOUND_STREAM = "CAXTON_OUTBOUND"
+Keep = Callable[[Letter], Stored | CaxtonError]
 
 
 async def turn() -> None:
@@ -26,10 +29,11 @@ async def turn() -> None:
 
 
 class MemoryPublisher:
-    """`Publisher` onto the mailbox streams."""
+    """`Publisher` onto the mailbox streams, and the one for mail to other platforms."""
 
-    def __init__(self, streams: Mapping[str, Stream], clock: Clock) -> None:
+    def __init__(self, streams: Mapping[str, Stream], clock: Clock, outbound: Keep) -> None:
         self._streams = streams
+        self._outbound = outbound
         self._clock = clock
 
     async def publish(self, letters: Sequence[Letter]) -> list[Stored | CaxtonError]:
@@ -40,6 +44,8 @@ class MemoryPublisher:
     def _store(self, letter: Letter) -> Stored | CaxtonError:
         # The server goes by the subject alone; the rest of the address is for readers.
         prefix, _, consumer = letter.address.subject.rpartition(".")
+        if prefix.startswith(f"{OUTBOUND}."):
+            return self._outbound(letter)
         stream = self._streams.get(prefix)
         if stream is None or not consumer:
             return StreamMissing(
@@ -122,9 +128,9 @@ class MemoryInbox:
 class MemoryMailboxes:
     """`Mailboxes` over the mailbox streams."""
 
-    def __init__(self, streams: Mapping[str, Stream], clock: Clock) -> None:
+    def __init__(self, streams: Mapping[str, Stream], clock: Clock, outbound: Stream) -> None:
         self._streams = streams
-        self._by_name = {stream.name: stream for stream in streams.values()}
+        self._by_name = {stream.name: stream for stream in (*streams.values(), outbound)}
         self._clock = clock
         self._made: set[AgentId] = set()
 

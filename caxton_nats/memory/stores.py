@@ -13,6 +13,7 @@ from caxton_nats.core.envelope import Claim
 from caxton_nats.core.errors import InvalidEnvelope, NotConnected
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.registry import Registration, Registry
+from caxton_nats.core.remote import RouteInfo, Routes
 from caxton_nats.core.stream_state import Role, StreamState
 from caxton_nats.memory.bucket import Bucket
 from caxton_nats.memory.mail import turn
@@ -135,6 +136,40 @@ class MemoryRegistryStore:
         """Return 0: every change is seen at once."""
         await turn()
         return 0
+
+
+class MemoryRouteStore:
+    """`RouteStore` whose followers see a change at once."""
+
+    def __init__(self) -> None:
+        self._bucket: Bucket[AgentId, RouteInfo] = Bucket("route")
+        self._followers: list[Routes] = []
+
+    async def save(self, route: RouteInfo, *, revision: int | None) -> int:
+        """Write the route if the stored revision is still this."""
+        await turn()
+        saved = self._bucket.save(route.agent, route, revision)
+        for routes in self._followers:
+            routes.put(route)
+        return saved
+
+    async def load(self, agent: AgentId) -> tuple[RouteInfo, int] | None:
+        """Return the route and its revision."""
+        await turn()
+        return self._bucket.records.get(agent)
+
+    async def remove(self, agent: AgentId) -> bool:
+        """Remove the route; False if there was none."""
+        await turn()
+        for routes in self._followers:
+            routes.remove(agent)
+        return bool(self._bucket.remove(agent))
+
+    async def follow(self, routes: Routes) -> None:
+        """Keep the routes equal to the store from now on."""
+        await turn()
+        routes.replace(route for route, _ in self._bucket.records.values())
+        self._followers.append(routes)
 
 
 class MemoryAttempts:

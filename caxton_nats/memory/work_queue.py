@@ -229,7 +229,7 @@ class Stream:
             message: its origin is given here and does not count.
             key: identity for duplicate suppression; empty suppresses nothing.
         """
-        first = self._first_of(key, message.stored_at)
+        first = self.first_of(key, message.stored_at)
         if first is not None:
             return Stored(self.name, first, duplicate=True)
         queue = self.queue(consumer)
@@ -247,7 +247,8 @@ class Stream:
         queue.put(msgspec.structs.replace(message, origin=Origin(self.name, self.last_sequence)))
         return Stored(self.name, self.last_sequence)
 
-    def _first_of(self, key: str, now: datetime) -> int | None:
+    def first_of(self, key: str, now: datetime) -> int | None:
+        """Return the sequence under which this key was stored, if that was within the window."""
         # Insertion order is time order, so whatever left the window lies in front.
         while self._seen:
             oldest = next(iter(self._seen))

@@ -9,6 +9,7 @@ from caxton_nats.ports.decisions import Decisions
 from caxton_nats.ports.leases import Leases
 from caxton_nats.ports.mail import Attempts, Mailboxes, Publisher
 from caxton_nats.ports.peers import Peers
+from caxton_nats.ports.remote import Links, RouteStore
 from caxton_nats.ports.stores import ContentStore, DeadLetters, ReceiptStore, RegistryStore
 from caxton_nats.ports.streams import Streams
 from caxton_nats.ports.time import Clock, Ids, Timers
@@ -31,5 +32,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     timers: Timers
     streams: Streams
     peers: Peers
+    routes: RouteStore
+    links: Links
     clock: Clock
     ids: Ids

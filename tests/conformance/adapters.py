@@ -69,6 +69,8 @@ class Adapter:
         self.timers = ports.timers
         self.streams = ports.streams
         self.peers = ports.peers
+        self.routes = ports.routes
+        self.links = ports.links
         self.clock = ports.clock
 
     def letter(

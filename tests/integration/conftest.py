@@ -7,9 +7,10 @@ import pytest
 
 from caxton_nats.jetstream.embedded import EmbeddedServer
 from tests.integration.lab import Lab, open_lab
+from tests.integration.linked import Linked, open_linked
 from tests.plugins.servers import StartServer
 
-_LABS = {"lab", "own_lab", "books"}
+_LABS = {"lab", "own_lab", "books", "linked"}
 
 
 @pytest.fixture(autouse=True)
@@ -43,3 +44,10 @@ def door(request: pytest.FixtureRequest) -> str:
     """Name how agents reach a router: in their own process, or the service over NATS."""
     name: str = request.param
     return name
+
+
+@pytest.fixture
+async def linked(tmp_path: Path) -> AsyncIterator[Linked]:
+    """Give the test two platforms on servers of their own, joined as docs/remote.md says."""
+    async with open_linked(tmp_path) as made:
+        yield made

@@ -80,8 +80,11 @@ class Program:
 class Lab:
     """Makes platforms, agents, routers and processes, and ends them with the test."""
 
-    def __init__(self, url: str, books: Books, folder: Path, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, url: str, books: Books, folder: Path, stack: AsyncExitStack, **always: object
+    ) -> None:
         self.url = url
+        self._always = always
         self.books = books
         self.beyond: dict[str, object] = {}
         """Settings past their bounds, in this process: of what takes minutes at the least."""
@@ -99,7 +102,8 @@ class Lab:
             "request_timeout": 10.0,
         }
         # Copied, they are not checked again.
-        return Settings.model_validate({**common, **chosen}).model_copy(update=self.beyond)
+        given = {**common, **self._always, **chosen}
+        return Settings.model_validate(given).model_copy(update=self.beyond)
 
     async def platform(self, **chosen: object) -> Platform:
         """Connect as one more process would."""
@@ -204,7 +208,7 @@ class Collector(Agent):
 
 
 @asynccontextmanager
-async def open_lab(url: str, folder: Path) -> AsyncIterator[Lab]:
-    """Yield a lab; when all it made has ended, the books must balance."""
+async def open_lab(url: str, folder: Path, **always: object) -> AsyncIterator[Lab]:
+    """Yield a lab with these settings; when all it made has ended, the books must balance."""
     async with conserved(url, folder) as books, AsyncExitStack() as stack:
-        yield Lab(url, books, folder, stack)
+        yield Lab(url, books, folder, stack, **always)

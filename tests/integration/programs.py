@@ -23,6 +23,8 @@ from caxton_nats.core.dead_letter import DeadLetter
 from caxton_nats.engine.burial import Burial
 from caxton_nats.jetstream.dead_letters import DlqStream
 from caxton_nats.jetstream.inbox import PullInbox
+from caxton_nats.jetstream.links import NatsLinks
+from caxton_nats.ports import Stored
 from caxton_nats.sdk.agent import Agent
 from caxton_nats.sdk.context import Context
 from tests.plugins.conservation import Journal
@@ -30,7 +32,7 @@ from tests.plugins.eventually import eventually
 
 
 def main() -> None:
-    """Run ``router``, ``crashing-router WHEN``, or ``agent NAME BEHAVIOUR CAPABILITY…``.
+    """Run one of the programs below, with its arguments: ``agent NAME BEHAVIOUR CAPABILITY…``.
 
     Behaviours: ``record``, ``waits`` (for the file CAXTON_TEST_GO), ``stuck``, ``dies``.
     """
@@ -38,6 +40,7 @@ def main() -> None:
     programs: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
         "router": _router,
         "crashing-router": _crashing,
+        "crashing-forwarder": _crashing_forwarder,
         "agent": _agent,
     }
     asyncio.run(programs[what](*rest))
@@ -76,6 +79,19 @@ async def _crashing(after: str) -> None:
         patch.object(DlqStream, "write", dying_write),
         patch.object(Burial, "tell", dying_tell),
     ):
+        await _router()
+
+
+async def _crashing_forwarder() -> None:
+    """Die when the other platform has acknowledged a message, before it is settled here."""
+    forward = NatsLinks.forward
+
+    async def dying(self: NatsLinks, *arguments: Any) -> None:
+        results = await forward(self, *arguments)
+        if any(isinstance(one, Stored) for one in results):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with patch.object(NatsLinks, "forward", dying):
         await _router()
 
 

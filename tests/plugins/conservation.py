@@ -3,13 +3,13 @@
 Four sources that know nothing of each other are compared, by the stored message's name (stream and
 sequence), so that a lost message cannot be made up for by one that was counted twice:
 
-- accepted: every sequence number that the server itself has given out in a mailbox stream
-  (a duplicate gets none, and neither does what was refused);
-- handled: what the mailboxes of all agents said has ended, in this process or, through a file that
-  survives SIGKILL, in another one;
+- accepted: every sequence number that the server itself has given out in a mailbox stream, or in
+  the stream of mail for other platforms (a duplicate gets none, and neither does what was refused);
+- handled: what the mailboxes of all agents said has ended, and the forwarders said is across the
+  link, in this process or, through a file that survives SIGKILL, in another one;
 - dead-lettered: every record ever seen on its way into CAXTON_DLQ, redriven and discarded ones
   included; that each was stored once is checked against the stream's own sequence;
-- pending: what the mailbox streams hold now.
+- pending: what these streams hold now.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from caxton_nats.core.dead_letter import DeadLetter, Origin, Stage, decode
 from caxton_nats.core.errors import CaxtonError, StreamMissing
 from caxton_nats.jetstream import direct, subjects
 from caxton_nats.jetstream.connection import Connection, connect
+from caxton_nats.jetstream.stream_files import is_bounded
 from caxton_nats.telemetry import Action, Event
 from tests.plugins.deployments import wipe
 from tests.plugins.eventually import PATIENCE
 
-_ENDED = (Action.HANDLED, Action.DUPLICATE)
+_ENDED = (Action.HANDLED, Action.DUPLICATE, Action.FORWARDED)
 _decoder = msgspec.json.Decoder(Event)
 
 
@@ -181,10 +182,11 @@ class Books:
 
     async def _mailbox_streams(self) -> list[str]:
         names = (await self._connection.api("STREAM.NAMES"))["streams"] or ()
-        return [name for name in names if name.startswith(subjects.MAILBOX_STREAM)]
+        return [name for name in names if is_bounded(name)]
 
     async def _pending(self, stream: str) -> dict[Origin, str]:
-        found = await _all(self._connection, stream, f"{subjects.MAILBOX}.>")
+        place = subjects.OUTBOUND if stream == subjects.OUTBOUND_STREAM else subjects.MAILBOX
+        found = await _all(self._connection, stream, f"{place}.>")
         return {Origin(stream, one.sequence): one.subject.rsplit(".", 1)[-1] for one in found}
 
     async def _read_dead_letters(self) -> int:
