@@ -122,16 +122,9 @@ class Messages:
             log.warning("the mailbox of %s goes on in %s: %s", agent, _HELD, error)
 
     async def _find(self, agent: AgentId, which: str) -> Sequence[PendingMessage]:
-        mailboxes = self._ports.mailboxes
-        address = mailboxes.address(agent)
-        stream, _, number = which.rpartition("-")
-        if stream == address.stream and number.isdecimal() and len(number) < 20:
-            one = await mailboxes.get(Origin(stream, int(number)))
-            there = one is not None and one.subject == address.subject
-            return [_pending(agent, one)] if one is not None and there else []
-        held = (await mailboxes.status(agent)).pending
+        held = (await self._ports.mailboxes.status(agent)).pending
         everything = await self.list(agent, limit=held + 1)
-        return [one for one in everything if one.envelope and one.envelope.message_id == which]
+        return [one for one in everything if which in (one.origin.key, _message_id(one))]
 
     async def list(self, agent: AgentId, *, limit: int = 100) -> list[PendingMessage]:
         """Return what lies in the agent's mailbox, in somebody's hands or not, the newest first."""
@@ -149,3 +142,7 @@ def _pending(agent: AgentId, delivery: Delivery) -> PendingMessage:
         body=delivery.body,
         envelope=stored.readable(delivery.body),
     )
+
+
+def _message_id(message: PendingMessage) -> str | None:
+    return message.envelope.message_id if message.envelope is not None else None

@@ -36,7 +36,7 @@ async def test_listed_and_removed(lab: Lab, door: str) -> None:
 
 
 async def test_from_under_a_running_agent(lab: Lab) -> None:
-    """While an agent works on its first message, one that it was not given can be removed."""
+    """What a running agent was given stays, and is handled; its mail flows on afterwards."""
     platform = await lab.platform(concurrency=1)
     gate, begun = asyncio.Event(), asyncio.Event()
     bob = Agent("bob")
