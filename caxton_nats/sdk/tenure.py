@@ -23,6 +23,8 @@ from caxton_nats.tasks import end, forever
 
 _LAST_WORD = 2.0
 """Seconds for giving a lease back; without an answer it ends by itself."""
+_AGAIN = timedelta(milliseconds=500)
+"""Between two tries to renew a lease."""
 log = logging.getLogger("caxton_nats")
 
 
@@ -113,6 +115,11 @@ class Tenure:
         except (RegistryError, AgentNotFound) as error:
             self._lost(error)
             await asyncio.Event().wait()
+        except CaxtonError as error:
+            # Not with growing pauses: until it is renewed nobody finds an agent that is well.
+            log.warning("the lease of %s is not renewed yet: %s", self._agent, error)
+            await self._platform.ports.clock.sleep(_AGAIN)
+            return
         self._wait_for_next()
 
     def _wait_for_next(self) -> None:
