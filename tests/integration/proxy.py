@@ -1,4 +1,4 @@
-"""A wire between a client and its server that the test can cut and mend."""
+"""A wire between a client and its server that the test can cut, stall and mend."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ class Proxy:
         self._listener: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._flows = asyncio.Event()
+        self._flows.set()
         self.port = 0
 
     @property
@@ -36,13 +38,29 @@ class Proxy:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
+    def stall(self) -> None:
+        """Keep all connections, and let nothing through."""
+        self._flows.clear()
+
+    def flow(self) -> None:
+        """Let through what has been kept back, and what comes now."""
+        self._flows.set()
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         onward, out = await asyncio.open_connection(self._server.hostname, self._server.port)
         self._writers |= {writer, out}
         for source, target in ((reader, out), (onward, writer)):
-            task = asyncio.create_task(_forward(source, target))
+            task = asyncio.create_task(self._forward(source, target))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _forward(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(65_536):
+                await self._flows.wait()
+                target.write(data)
+                await target.drain()
+        target.close()
 
 
 @asynccontextmanager
@@ -53,12 +71,5 @@ async def wire(url: str) -> AsyncIterator[Proxy]:
     try:
         yield proxy
     finally:
+        proxy.flow()
         await proxy.cut()
-
-
-async def _forward(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await source.read(65_536):
-            target.write(data)
-            await target.drain()
-    target.close()

@@ -211,6 +211,34 @@ async def test_router_that_was_cut_off(lab: Lab) -> None:
                 await sending
 
 
+@EMBEDDED_ONLY
+async def test_router_that_hears_nothing_for_a_while(lab: Lab) -> None:
+    """The change is made, and the call names that router; when it hears again it goes by it."""
+    operator = await lab.platform()
+    bob, alice = await lab.register("bob", operator), Agent("alice")
+    async with (
+        wire(lab.url) as proxy,
+        app.connect(lab.settings(nats_url=proxy.url), observer=lab.books.observe) as platform,
+        app.started(platform, alice),
+    ):
+        await alice.send("inform", "bob", 1)
+        proxy.stall()
+        change = await operator.registrar.update_state(bob, DRAINING)
+        assert (change.state, change.everywhere) == (DRAINING, False)
+        assert change.missing == (platform.ports.peers.own_id,)
+        proxy.flow()
+
+        async def knows() -> bool:
+            found = platform.registry.find(bob)
+            return found is not None and found.state is DRAINING
+
+        await eventually(knows)
+        with pytest.raises(AgentDraining):
+            await alice.send("inform", "bob", 2)
+        again = await operator.registrar.update_state(bob, STOPPED)
+        assert (again.everywhere, again.missing) == (True, ())
+
+
 async def test_drain_survives_a_restart_of_everything(
     own_server: EmbeddedServer, own_lab: Lab
 ) -> None:
