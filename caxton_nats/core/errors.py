@@ -211,7 +211,7 @@ class RegistryError(CaxtonError):
 
 
 class AgentAlreadyRegistered(RegistryError):
-    """An agent of that name is registered and its mailbox is being read."""
+    """An agent of that name runs, or somebody reads its mailbox."""
 
 
 class InvalidStateTransition(RegistryError):
