@@ -1,6 +1,6 @@
 # `make demo` and `make test` need Python 3.11 or newer, make and git: they set up the rest in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench-registry bench-stats clean
+.PHONY: help setup demo test check bench-registry bench-stats bench-priority clean
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3.12 …` takes another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -34,6 +34,9 @@ bench-registry: $(READY) ## Measure look-ups, memory per agent, and how soon a f
 
 bench-stats: $(READY) ## Measure statistics and health over 10 and 1,000 agents
 	@$(BIN)/python -m benchmarks.stats
+
+bench-priority: $(READY) ## Measure how long an urgent message waits behind a backlog
+	@$(BIN)/python -m benchmarks.priority
 
 clean: ## Remove .venv, caches and built packages
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build

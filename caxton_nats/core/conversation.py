@@ -18,6 +18,7 @@ from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import ConversationTimeout, TooManyParticipants
 from caxton_nats.core.identifiers import AgentId, ConversationId, MessageId
 from caxton_nats.core.thread import Thread
+from caxton_nats.core.urgency import is_urgent
 
 
 class End(StrEnum):
@@ -53,6 +54,8 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     timeout: timedelta
     ends_at: datetime
     """The end of its lifetime."""
+    urgent: bool = False
+    """Whether its first message was; all of them go the same way, so that they stay in order."""
     message_count: int = 0
     last_performative: str = ""
     last_message: MessageId = MessageId("")
@@ -121,6 +124,7 @@ def receive(
             last_activity=now,
             timeout=terms.timeout,
             ends_at=now + terms.lifetime,
+            urgent=is_urgent(envelope),
         )
     by = end_of(record, now)
     known = record.thread.knows(envelope.message_id)

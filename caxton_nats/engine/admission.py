@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -18,11 +19,14 @@ from caxton_nats.core.conversation import Conversation, Terms, receive
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import CaxtonError, RevisionConflict, TransportError
 from caxton_nats.core.identifiers import AgentId, ConversationId
+from caxton_nats.core.urgency import is_urgent
 from caxton_nats.engine.conversations import wake_at_end
 from caxton_nats.ports import Ports
 
 TRIES = 30
 """Compare-and-set tries before giving up; each loser waits a random moment."""
+REMEMBERED = 10_000
+"""Conversations of which it is known whether they are urgent."""
 _PAUSE = timedelta(milliseconds=40)
 log = logging.getLogger("caxton_nats")
 
@@ -45,6 +49,7 @@ class Admission:
             ConversationId, list[tuple[Candidate, asyncio.Future[CaxtonError | None]]]
         ] = {}
         self._writers: set[asyncio.Task[None]] = set()
+        self._urgent: OrderedDict[ConversationId, bool] = OrderedDict()
 
     async def admit(self, candidates: Sequence[Candidate]) -> list[CaxtonError | None]:
         """Record the messages; one refusal or None each, in order.
@@ -67,6 +72,19 @@ class Admission:
                 self._writers.add(writer)
                 writer.add_done_callback(self._writers.discard)
         return [None if outcome is None else await outcome for outcome in outcomes]
+
+    def is_urgent(self, envelope: Envelope) -> bool:
+        """Return whether an admitted message goes the urgent way: as its conversation does."""
+        if not envelope.conversation_id:
+            return is_urgent(envelope)
+        return self._urgent.get(envelope.conversation_id, False)
+
+    def _remember(self, record: Conversation) -> None:
+        # Asked for as soon as it is admitted, so few are enough.
+        self._urgent[record.conversation_id] = record.urgent
+        self._urgent.move_to_end(record.conversation_id)
+        if len(self._urgent) > REMEMBERED:
+            self._urgent.popitem(last=False)
 
     async def _write_all(self, conversation_id: ConversationId) -> None:
         """Write until nobody waits; what comes in meanwhile shares the next write."""
@@ -99,6 +117,8 @@ class Admission:
                 # In a cluster the record may be a moment old, without what an answer refers to.
                 latest = True
                 continue
+            if record is not None:
+                self._remember(record)
             if record is None or record is before:
                 return refusals
             if before is None:

@@ -19,6 +19,7 @@ from caxton_nats.core.errors import CaxtonError
 from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.core.notice import notice
 from caxton_nats.core.registry import AgentState, Registry
+from caxton_nats.engine import aftercare
 from caxton_nats.engine.dispatch import message_key
 from caxton_nats.engine.receipts import Stages
 from caxton_nats.engine.remote import RemoteAgents
@@ -74,7 +75,9 @@ class Burial:
             await self._stages.failed(envelope, letter)
         to = letter.agent if stage is Stage.ROUTE else letter.sender
         if to and (stage is Stage.ROUTE or self._takes_notices(to)):
-            await self.tell(to, error, envelope, key=letter.id)
+            # By the way the message came: an answer to urgent mail is urgent.
+            urgent = aftercare.is_urgent(self._ports, agent, delivery.subject)
+            await self.tell(to, error, envelope, key=letter.id, urgent=urgent)
         return letter
 
     async def keep(self, letter: Letter, envelope: Envelope, error: CaxtonError) -> None:
@@ -158,7 +161,13 @@ class Burial:
         return msgspec.structs.replace(letter, body=msgspec.Raw(), body_base64="", body_claim=claim)
 
     async def tell(
-        self, to: AgentId, error: CaxtonError, envelope: Envelope | None, *, key: str
+        self,
+        to: AgentId,
+        error: CaxtonError,
+        envelope: Envelope | None,
+        *,
+        key: str,
+        urgent: bool = False,
     ) -> None:
         """Tell the sender, as far as it can be told: a notice is a courtesy, not a contract.
 
@@ -167,6 +176,7 @@ class Burial:
             error: why its message died.
             envelope: the message; None if it was not readable.
             key: one for each failure, which is told once however often it is met.
+            urgent: by which way.
         """
         told = notice(
             envelope,
@@ -178,12 +188,16 @@ class Burial:
         )
         if told is None:
             return
-        address = await self._remote.notice_address(to)
+        address = aftercare.way(
+            self._ports, to, await self._remote.notice_address(to), urgent=urgent
+        )
         post = Letter(to, address, message_key(told, to), encode(told))
         for result in await self._ports.publisher.publish([post]):
             if isinstance(result, CaxtonError):
                 log.warning("%s could not be told of dead letter %s: %s", to, key, result)
             elif not result.duplicate:
+                if aftercare.is_urgent(self._ports, to, address.subject):
+                    await self._ports.mailboxes.announce(to)
                 origin = Origin(result.stream, result.sequence)
                 self._observe(event(Action.ROUTED, to, told, origin=origin, detail=error.reason))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -43,9 +43,24 @@ class Accepted(msgspec.Struct, frozen=True):
 class Dispatch:
     """Publishes what has been routed and admitted."""
 
-    def __init__(self, ports: Ports, *, max_body: int, queue_size: int) -> None:
-        """Take the largest body of a letter in bytes, and the bound of a mailbox for its error."""
+    def __init__(
+        self,
+        ports: Ports,
+        *,
+        max_body: int,
+        queue_size: int,
+        is_urgent: Callable[[Envelope], bool],
+    ) -> None:
+        """Take limits and who knows what is urgent.
+
+        Args:
+            ports: the adapter.
+            max_body: the largest body of a letter, in bytes.
+            queue_size: the bound of a mailbox, for its error.
+            is_urgent: says it of an admitted message.
+        """
         self._ports = ports
+        self._is_urgent = is_urgent
         self._max_body = max_body
         self._queue_size = queue_size
 
@@ -77,19 +92,24 @@ class Dispatch:
         """Store the letters, and do what their messages ask for beyond that."""
         stored = await self._ports.publisher.publish([letter for _, letter in letters])
         wanted = [
-            (at, aftercare.give(self._ports, envelope, letter.receiver, result))
+            (at, aftercare.give(self._ports, envelope, letter, result, urgent=urgent))
             for at, ((envelope, letter), result) in enumerate(zip(letters, stored, strict=True))
-            if isinstance(result, Stored) and aftercare.is_wanted(envelope)
+            for urgent in [self._is_urgent(envelope) and self._goes_urgent(letter)]
+            if isinstance(result, Stored) and aftercare.is_wanted(envelope, urgent=urgent)
         ]
         given = await asyncio.gather(*(one for _, one in wanted))
         for (at, _), result in zip(wanted, given, strict=True):
             stored[at] = result
         return stored
 
+    def _goes_urgent(self, letter: Letter) -> bool:
+        return aftercare.is_urgent(self._ports, letter.receiver, letter.address.subject)
+
     async def pack(self, envelope: Envelope, receivers: Sequence[Registration]) -> list[Letter]:
         """Return one letter per receiver; they share their bytes unless content is set aside."""
         body = codec.encode(envelope)
         headers = _headers(envelope)
+        urgent = self._is_urgent(envelope)
         letters = []
         for registration in receivers:
             key = message_key(envelope, registration.agent)
@@ -98,7 +118,15 @@ class Dispatch:
             else:
                 letter_body = body
             letters.append(
-                Letter(registration.agent, registration.address, key, letter_body, headers)
+                Letter(
+                    registration.agent,
+                    aftercare.way(
+                        self._ports, registration.agent, registration.address, urgent=urgent
+                    ),
+                    key,
+                    letter_body,
+                    headers,
+                )
             )
         return letters
 

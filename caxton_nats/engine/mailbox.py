@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 
 from caxton_nats.core.dead_letter import Stage
 from caxton_nats.core.disposition import Ack, Nak, Term
-from caxton_nats.core.errors import CaxtonError, StreamMissing, TransportError
+from caxton_nats.core.errors import CaxtonError, TransportError
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.engine import stored
 from caxton_nats.engine.burial import Burial
 from caxton_nats.engine.handling import Ended, Handling
+from caxton_nats.engine.intake import Intake
 from caxton_nats.engine.lanes import Held, Lanes
 from caxton_nats.engine.receipts import Stages
 from caxton_nats.engine.receiver import MailboxOptions, Receiver
-from caxton_nats.ports import Delivery, Inbox, Ports
+from caxton_nats.ports import Delivery, Ports
 from caxton_nats.tasks import end, forever
 from caxton_nats.telemetry import Action, Observer, event
 
@@ -54,7 +56,7 @@ class Mailbox:
         self._lanes = Lanes()
         self._running: dict[asyncio.Task[None], Held] = {}
         self._changed = asyncio.Event()
-        self._inbox: Inbox | None = None
+        self._intake = Intake(agent, ports.mailboxes)
         self._loops: list[asyncio.Task[None]] = []
         self._draining = False
         self.attended = asyncio.Event()
@@ -72,7 +74,11 @@ class Mailbox:
                 ),
                 name=f"{what} {self._agent}",
             )
-            for step, what in ((self._fetch, "fetching"), (self._keep, "keeping"))
+            for step, what in (
+                (self._fetch, "fetching"),
+                (self._fetch_urgent, "fetching urgent"),
+                (self._keep, "keeping"),
+            )
         ]
 
     async def drain(self) -> None:
@@ -83,39 +89,36 @@ class Mailbox:
         """
         self._draining = True
         self._handling.stop()
-        left: list[Delivery] = []
-        await end(self._loops[:1])
-        if self._inbox is not None:
-            # First of all: what is given back must not come again to this very inbox.
-            left = await self._close(self._inbox)
+        await end(self._loops[:2])
+        # First of all: what is given back must not come again to this very inbox.
+        left = await self._intake.close()
         own = asyncio.current_task()
         others = [task for task in self._running if task is not own]
         if others:
             await asyncio.wait(others, timeout=self._options.drain.total_seconds())
         await end(others)
         await end(self._loops)
-        if self._inbox is None:
-            return
         stays = {held.delivery.origin for task, held in self._running.items() if task is own}
         in_hand = [one.delivery for one in self._lanes.in_hand()]
         back = [one for one in (*in_hand, *left) if one.origin not in stays]
         back.sort(key=lambda delivery: delivery.origin.sequence)
         try:
-            await self._inbox.settle([(delivery, Nak(timedelta())) for delivery in back])
+            await self._intake.settle([(delivery, Nak(timedelta())) for delivery in back])
         except CaxtonError as error:
             log.warning("%s could not give back %d messages: %s", self._agent, len(back), error)
 
     async def _fetch(self) -> None:
-        if self._inbox is None:
-            self._inbox = await self._ports.mailboxes.open(self._agent)
-            self.attended.set()
-        room = await self._room()
-        try:
-            deliveries = await self._inbox.fetch(room, timedelta(seconds=5))
-        except StreamMissing:
-            gone, self._inbox = self._inbox, None
-            await self._close(gone)
-            raise
+        await self._intake.open(urgent=False)
+        self.attended.set()
+        self._take_all(await self._intake.fetch(await self._room(), urgent=False))
+
+    async def _fetch_urgent(self) -> None:
+        """The same beside it: not behind what lies in the mailbox, nor behind what is in hand."""
+        await self._intake.open(urgent=True)
+        room = await self._room(urgent=True)
+        self._take_all(await self._intake.fetch(room, urgent=True))
+
+    def _take_all(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
             self._take(Held(delivery, stored.readable(delivery.body)))
         self._start_handlers()
@@ -130,14 +133,21 @@ class Mailbox:
         if answer is not None:
             self._launch(answer)
 
-    async def _room(self) -> int:
+    def _window(self, *, urgent: bool) -> tuple[int, int]:
+        """Return how many deliveries may be in hand by this way, and how many are."""
+        options = self._options
+        held = sum(self._intake.is_urgent(one.delivery) is urgent for one in self._lanes.in_hand())
+        if self._receiver.waits():
+            return options.wide_window, held
+        return (options.urgent_window if urgent else options.window), held
+
+    async def _room(self, *, urgent: bool = False) -> int:
         """Return how many deliveries may come in, after waiting until that is at least one."""
         while True:
             self._changed.clear()
-            waits = self._receiver.waits()
-            window = self._options.wide_window if waits else self._options.window
-            if len(self._lanes) < window:
-                return window - len(self._lanes)
+            window, held = self._window(urgent=urgent)
+            if held < window:
+                return window - held
             due, now = self._lanes.next_due(), self._ports.clock.now()
             if due is not None and due <= now:
                 # All in hand may wait for a head that went back. It is first in the queue now.
@@ -193,7 +203,7 @@ class Mailbox:
 
     async def _settle(self, ended: Ended) -> None:
         held, disposition = ended.held, ended.disposition
-        if self._inbox is None:
+        if not self._intake.is_open:
             raise TransportError("the mailbox is closed")
         if isinstance(disposition, Term):
             await self._burial.bury(
@@ -206,7 +216,7 @@ class Mailbox:
         else:
             await self._stages.handled(held.envelope, self._agent, held.delivery)
             self._tell(Action.DUPLICATE if ended.repeated else Action.HANDLED, held)
-        await self._inbox.settle([(held.delivery, disposition)])
+        await self._intake.settle([(held.delivery, disposition)])
 
     async def _give_back(self, held: Held, ended: Ended, disposition: Nak) -> None:
         # First of all: it may come again before this has returned.
@@ -214,8 +224,7 @@ class Mailbox:
         seconds = disposition.delay.total_seconds()
         self._tell(Action.RETRIED, ended.held, f"again in {seconds:.1f} s after {ended.error}")
         try:
-            if self._inbox is not None:
-                await self._inbox.settle([(ended.held.delivery, disposition)])
+            await self._intake.settle([(ended.held.delivery, disposition)])
         except CaxtonError as error:
             key = held.delivery.origin.key
             log.warning("%s: %s comes again after ack_wait: %s", self._agent, key, error)
@@ -230,21 +239,13 @@ class Mailbox:
         except CaxtonError as error:
             log.warning("the content %s stays behind: %s", envelope.claim.object, error)
 
-    async def _close(self, inbox: Inbox) -> list[Delivery]:
-        try:
-            return await inbox.close()
-        except CaxtonError as error:
-            log.warning("%s could not close its mailbox: %s", self._agent, error)
-            return []
-
     async def _keep(self) -> None:
         """Tell the server what is in hand, well within ack_wait; look after what waits."""
         await self._ports.clock.sleep(self._options.ack_wait / 3)
-        if self._inbox is not None:
-            await self._inbox.keep([held.delivery for held in self._lanes.in_hand()])
-            # Behind a long conversation, its sender would hear late that nobody will handle it.
-            for late in self._lanes.take_expired(self._ports.clock.now()):
-                self._launch(late)
+        await self._intake.keep([held.delivery for held in self._lanes.in_hand()])
+        # Behind a long conversation, its sender would hear late that nobody will handle it.
+        for late in self._lanes.take_expired(self._ports.clock.now()):
+            self._launch(late)
         await self._release_settled()
 
     async def _release_settled(self) -> None:

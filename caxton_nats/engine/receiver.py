@@ -31,7 +31,9 @@ class MailboxOptions(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 16
     """Handlers at work at the same time."""
     window: int = 64
-    """Deliveries in hand at most, waiting ones included."""
+    """Ordinary deliveries in hand at most, waiting ones included."""
+    urgent_window: int = 16
+    """Urgent ones in hand at most, beside them."""
     wide_window: int = 1000
     """The same while a handler waits for an answer, which may lie behind many messages."""
     ack_wait: timedelta = timedelta(seconds=30)

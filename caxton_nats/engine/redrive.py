@@ -98,9 +98,16 @@ class Redrive:
         return letter
 
     async def _to_mailbox(self, letter: DeadLetter) -> None:
+        # By the way it came, for the sake of the order within its conversation.
+        urgent = aftercare.is_urgent(self._ports, letter.agent, letter.subject)
         post = Letter(
             letter.agent,
-            await self._remote.address(letter.agent),
+            aftercare.way(
+                self._ports,
+                letter.agent,
+                await self._remote.address(letter.agent),
+                urgent=urgent,
+            ),
             f"redrive.{token(letter.id)}",
             await self.original(letter),
             {**letter.headers, REDRIVES_HEADER: str(letter.redrives + 1)},
@@ -111,8 +118,8 @@ class Redrive:
                 raise result
             if not result.duplicate:
                 self._tell_routed(letter, Origin(result.stream, result.sequence))
-            if envelope is not None and aftercare.is_wanted(envelope):
-                given = await aftercare.give(self._ports, envelope, letter.agent, result)
+            if envelope is not None and aftercare.is_wanted(envelope, urgent=urgent):
+                given = await aftercare.give(self._ports, envelope, post, result, urgent=urgent)
                 if isinstance(given, CaxtonError):
                     raise given
 

@@ -79,7 +79,12 @@ class Router:
         self._resolution = Resolution(registry, ports.registry_store, remote)
         self._reception = Reception(ports.conversations)
         self._admission = Admission(ports, options.terms)
-        self._dispatch = Dispatch(ports, max_body=options.max_body, queue_size=options.queue_size)
+        self._dispatch = Dispatch(
+            ports,
+            max_body=options.max_body,
+            queue_size=options.queue_size,
+            is_urgent=self._admission.is_urgent,
+        )
 
     async def send(self, batch: Sequence[Submission]) -> list[Receipt | CaxtonError]:
         """Route the batch; one receipt or error each, in order.

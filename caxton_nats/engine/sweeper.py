@@ -125,14 +125,20 @@ class Sweeper:
         return agent_not_found(agent) if await self._ports.registry_store.has_left(agent) else None
 
     async def _sweep(self, agent: AgentId, error: CaxtonError) -> bool:
-        """Work off one batch of the mailbox; False if there is nothing to be done now."""
+        """Work off a batch of urgent mail and one of the rest; False if there is nothing to do."""
         now = self._ports.clock.now()
         waited = timedelta()
         if isinstance(error, AgentNotFound):
             waited = now - self._gone_since.setdefault(agent, now)
             if waited < patience(self._policy):
                 return False
-        inbox = await self._ports.mailboxes.open(agent)
+        found = [await self._batch(agent, error, waited, urgent=urgent) for urgent in (True, False)]
+        return any(found)
+
+    async def _batch(
+        self, agent: AgentId, error: CaxtonError, waited: timedelta, *, urgent: bool
+    ) -> bool:
+        inbox = await self._ports.mailboxes.open(agent, urgent=urgent)
         held: deque[Delivery] = deque()
         try:
             held += await inbox.fetch(BATCH, _MOMENT)

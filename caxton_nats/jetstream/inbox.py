@@ -128,8 +128,9 @@ class PullInbox:
                     await subscription.drain()  # type: ignore[no-untyped-call]
                 # Asked, the server forgets the pull that nobody waits for; else it would take the
                 # next message for it, find nobody, and put the message behind all others.
-                where = f"{self._stream}.{self._consumer}"
-                await self._connection.api(f"CONSUMER.INFO.{where}")
+                if self._ends_at:
+                    where = f"{self._stream}.{self._consumer}"
+                    await self._connection.api(f"CONSUMER.INFO.{where}")
             else:
                 await subscription.unsubscribe()
         except (NatsError, CaxtonError, TimeoutError) as error:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64decode
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -24,10 +25,13 @@ from caxton_nats.jetstream.errors import translate
 from caxton_nats.jetstream.headers import kept_headers, stored_headers
 from caxton_nats.jetstream.inbox import PullInbox
 from caxton_nats.jetstream.times import moment
-from caxton_nats.ports import Delivery, MailboxStatus
+from caxton_nats.jetstream.urgent import UrgentInbox
+from caxton_nats.ports import Delivery, Inbox, MailboxStatus
 from caxton_nats.tasks import heeding_cancellation
 
 _A_MOMENT = timedelta(milliseconds=50)
+_SURE = 30.0
+"""Seconds for which a consumer that was made is taken to be there."""
 
 
 class ConsumerOptions(msgspec.Struct, frozen=True):
@@ -49,20 +53,35 @@ class JetStreamMailboxes:
         self._shards = deployment.shards
         self._platform = deployment.platform
         self._options = options
-        self._began: dict[AgentId, tuple[datetime, float]] = {}
-        """Since when a mailbox is held by us: the time of the server, and our own."""
+        self._began: dict[str, tuple[datetime, float]] = {}
+        """Since when a consumer is held by us: the time of the server, and our own."""
+        self._announced: dict[AgentId, float] = {}
 
-    def address(self, agent: AgentId) -> Address:
+    def address(self, agent: AgentId, *, urgent: bool = False) -> Address:
         """Return where the agent's mail lies, whether or not it is registered."""
-        return subjects.address(agent, self._shards)
+        return subjects.address(agent, self._shards, urgent=urgent)
 
     async def ensure(self, agent: AgentId) -> Address:
         """Make the mailbox readable: its durable consumer."""
-        address = self.address(agent)
+        return await self._ensure(agent, urgent=False)
+
+    async def announce(self, agent: AgentId) -> None:
+        """Make the urgent mail readable, and tell who has the mailbox open."""
+        now = monotonic()
+        if now - self._announced.get(agent, -_SURE) > _SURE:
+            await self._ensure(agent, urgent=True)
+            self._announced[agent] = now
+        try:
+            await self._connection.client.publish(_news(agent))
+        except NatsError as error:
+            raise translate(error, f"telling {agent} of urgent mail") from None
+
+    async def _ensure(self, agent: AgentId, *, urgent: bool) -> Address:
+        address = self.address(agent, urgent=urgent)
         config = topology.consumer("mailbox")
         config.update(
             durable_name=address.consumer,
-            description=f"Mail of {agent}",
+            description=f"{'Urgent mail' if urgent else 'Mail'} of {agent}",
             filter_subject=address.subject,
             ack_wait=int(self._options.ack_wait * 1e9),
             max_deliver=self._options.max_deliver,
@@ -70,8 +89,10 @@ class JetStreamMailboxes:
         await topology.ensure_consumer(self._connection, address.stream, config)
         return address
 
-    async def open(self, agent: AgentId) -> PullInbox:
+    async def open(self, agent: AgentId, *, urgent: bool = False) -> Inbox:
         """Return the agent's mailbox for reading."""
+        if urgent:
+            return await self._open_urgent(agent)
         address = await self.ensure(agent)
         inbox = PullInbox(
             self._connection, address.stream, address.consumer, presence=_presence(agent)
@@ -79,17 +100,33 @@ class JetStreamMailboxes:
         await inbox.start()
         return inbox
 
+    async def _open_urgent(self, agent: AgentId) -> UrgentInbox:
+        address = self.address(agent, urgent=True)
+
+        async def exists() -> bool:
+            waits = await self._subject_counts(address.stream, address.subject)
+            if waits:
+                await self._ensure(agent, urgent=True)
+            return bool(waits) or await self._consumer(address) is not None
+
+        pulls = PullInbox(self._connection, address.stream, address.consumer)
+        inbox = UrgentInbox(self._connection, pulls, exists)
+        await inbox.start(_news(agent))
+        return inbox
+
     async def status(self, agent: AgentId) -> MailboxStatus:
         """Return what the mailbox holds; an agent without a consumer is not attended."""
         address = self.address(agent)
-        pending = (await self._subject_counts(address.stream, address.subject)).get(
-            address.subject, 0
-        )
-        try:
-            info = await self._connection.api(f"CONSUMER.INFO.{address.stream}.{address.consumer}")
-        except StreamMissing:
-            return MailboxStatus(pending, 0, attended=False)
-        return _status(pending, info)
+        counts = await self._subject_counts(address.stream, _both(address))
+        pending = sum(counts.values())
+        found = await self._consumer(address)
+        status = MailboxStatus(pending, 0, attended=False)
+        if found is not None:
+            status = _status(pending, found)
+        urgent = self.address(agent, urgent=True)
+        if urgent.subject in counts and (found := await self._consumer(urgent)) is not None:
+            status = _together(status, _status(pending, found))
+        return status
 
     async def statuses(self) -> dict[AgentId, MailboxStatus]:
         """Return what each mailbox holds: one request for every 256 consumers of a stream."""
@@ -101,7 +138,11 @@ class JetStreamMailboxes:
         for info in [info for shard in read for info in shard]:
             agent = self._owner(info["config"].get("filter_subject", ""))
             if agent is not None:
-                found[agent] = _status(pending.get(agent, 0), info)
+                held = pending.get(agent, 0)
+                before = found.get(agent, MailboxStatus(held, 0, attended=False))
+                now = _status(held, info)
+                urgent = info["config"]["filter_subject"].startswith(f"{subjects.URGENT}.")
+                found[agent] = _together(before, now) if urgent else _together(now, before)
         return found
 
     async def opened(self, agent: AgentId) -> bool:
@@ -126,9 +167,8 @@ class JetStreamMailboxes:
     async def taken(self, stored: Delivery) -> bool:
         """Return whether the message was ever handed out by the consumer that is there now."""
         consumer = subjects.consumer_of(stored.subject)
-        try:
-            info = await self._connection.api(f"CONSUMER.INFO.{stored.origin.stream}.{consumer}")
-        except StreamMissing:
+        info = await self._consumer(Address(stored.origin.stream, stored.subject, consumer))
+        if info is None:
             return False
         delivered: int = info["delivered"]["stream_seq"]
         return delivered >= stored.origin.sequence
@@ -138,24 +178,24 @@ class JetStreamMailboxes:
         counts = await asyncio.gather(
             *(
                 self._subject_counts(
-                    f"{subjects.MAILBOX_STREAM}{shard}", f"{subjects.MAILBOX}.{shard}.*"
+                    f"{subjects.MAILBOX_STREAM}{shard}", f"{subjects.ANY_MAIL}.{shard}.*"
                 )
                 for shard in range(self._shards)
             )
         )
-        return {
-            subjects.agent_of(subject, self._platform): number
-            for shard in counts
-            for subject, number in shard.items()
-        }
+        found: Counter[AgentId] = Counter()
+        for shard in counts:
+            for subject, number in shard.items():
+                found[subjects.agent_of(subject, self._platform)] += number
+        return dict(found)
 
     async def remove(self, agent: AgentId) -> None:
-        """Forget the consumer. Stored messages stay."""
-        address = self.address(agent)
-        try:
-            await self._connection.api(f"CONSUMER.DELETE.{address.stream}.{address.consumer}")
-        except StreamMissing:
-            return
+        """Forget the consumers. Stored messages stay."""
+        self._announced.pop(agent, None)
+        for urgent in (True, False):
+            address = self.address(agent, urgent=urgent)
+            with suppress(StreamMissing):
+                await self._connection.api(f"CONSUMER.DELETE.{address.stream}.{address.consumer}")
 
     async def get(self, origin: Origin) -> Delivery | None:
         """Return the stored message, or None if it is settled."""
@@ -170,7 +210,8 @@ class JetStreamMailboxes:
     async def list(self, agent: AgentId, *, limit: int) -> list[Delivery]:
         """Return what is stored for the agent, the newest first."""
         address = self.address(agent)
-        found = await direct.newest(self._connection, address.stream, address.subject, limit)
+        everything = _both(address)
+        found = await direct.newest(self._connection, address.stream, everything, limit)
         return [
             Delivery(
                 origin=Origin(address.stream, one.sequence),
@@ -184,27 +225,32 @@ class JetStreamMailboxes:
         ]
 
     async def hold(self, agent: AgentId, until: datetime) -> None:
-        """Pause the consumer; without one nothing is handed out anyway."""
-        answer = await self._pause(agent, until)
-        if answer is None:
-            return
-        if not answer.get("paused"):
-            raise TransportError(
-                f"the mailbox of {agent} cannot be held: for the server {until} has passed",
-                hint="the clocks of this machine and of the server differ too much",
-            )
-        left = timedelta(microseconds=int(answer["pause_remaining"]) // 1000)
-        self._began[agent] = until - left, monotonic()
+        """Pause the consumers; without one nothing is handed out anyway."""
+        for urgent in (False, True):
+            address = self.address(agent, urgent=urgent)
+            answer = await self._pause(address, until)
+            if answer is None:
+                continue
+            if not answer.get("paused"):
+                raise TransportError(
+                    f"the mailbox of {agent} cannot be held: for the server {until} has passed",
+                    hint="the clocks of this machine and of the server differ too much",
+                )
+            left = timedelta(microseconds=int(answer["pause_remaining"]) // 1000)
+            self._began[address.subject] = until - left, monotonic()
 
     async def release(self, agent: AgentId) -> None:
-        """Let the consumer go on in a moment.
+        """Let the consumers go on in a moment.
 
         When nats-server 2.15 is told to go on at once, it leaves those unserved who have been
         waiting; a pause that has passed by itself wakes them.
         """
-        if agent in self._began:
-            began, then = self._began.pop(agent)
-            await self._pause(agent, began + timedelta(seconds=monotonic() - then) + _A_MOMENT)
+        for urgent in (False, True):
+            address = self.address(agent, urgent=urgent)
+            if address.subject in self._began:
+                began, then = self._began.pop(address.subject)
+                until = began + timedelta(seconds=monotonic() - then) + _A_MOMENT
+                await self._pause(address, until)
 
     async def discard(self, origin: Origin) -> bool:
         """Settle the stored message from outside; False if it was settled already."""
@@ -226,14 +272,19 @@ class JetStreamMailboxes:
         )
         return sum(int(info["state"]["last_seq"]) for info in infos)
 
-    async def _pause(self, agent: AgentId, until: datetime) -> dict[str, Any] | None:
+    async def _pause(self, address: Address, until: datetime) -> dict[str, Any] | None:
         """Return the server's answer; None if there is no consumer."""
-        address = self.address(agent)
         body = {"pause_until": until.astimezone(UTC).isoformat().replace("+00:00", "Z")}
         try:
             return await self._connection.api(
                 f"CONSUMER.PAUSE.{address.stream}.{address.consumer}", body
             )
+        except StreamMissing:
+            return None
+
+    async def _consumer(self, address: Address) -> dict[str, Any] | None:
+        try:
+            return await self._connection.api(f"CONSUMER.INFO.{address.stream}.{address.consumer}")
         except StreamMissing:
             return None
 
@@ -257,6 +308,21 @@ class JetStreamMailboxes:
         answer = await self._connection.api(f"STREAM.INFO.{stream}", {"subjects_filter": subject})
         counts: dict[str, int] | None = answer["state"].get("subjects")
         return counts or {}
+
+
+def _news(agent: AgentId) -> str:
+    return f"{_presence(agent)}.urgent"
+
+
+def _both(ordinary: Address) -> str:
+    """Return the subject filter for all the mail of an agent."""
+    return ordinary.subject.replace(subjects.MAILBOX, subjects.ANY_MAIL, 1)
+
+
+def _together(ordinary: MailboxStatus, urgent: MailboxStatus) -> MailboxStatus:
+    """Return the status of a mailbox that is read in two ways; who is there reads the ordinary."""
+    in_flight = ordinary.in_flight + urgent.in_flight
+    return MailboxStatus(ordinary.pending, in_flight, attended=ordinary.attended)
 
 
 def _presence(agent: AgentId) -> str:

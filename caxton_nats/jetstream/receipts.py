@@ -38,8 +38,11 @@ class KvReceiptStore:
         return sorted(found, key=lambda one: one.receiver)
 
     def _key(self, sender: AgentId, message_id: MessageId, receiver: AgentId) -> str:
-        whose = any_agent_token(receiver, self._platform)
-        return f"{self._message(sender, message_id)}.{whose}"
+        return f"{self._message(sender, message_id)}.{self._whose(receiver)}"
 
     def _message(self, sender: AgentId, message_id: MessageId) -> str:
-        return f"{any_agent_token(sender, self._platform)}.{token(message_id)}"
+        return f"{self._whose(sender)}.{token(message_id)}"
+
+    def _whose(self, agent: AgentId) -> str:
+        # Two long names in one subject would make a line that no server takes.
+        return subjects.short(any_agent_token(agent, self._platform), 255)

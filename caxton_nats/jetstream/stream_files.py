@@ -136,9 +136,9 @@ def _load(path: Path, known: frozenset[str]) -> Json:
 def _for_shard(config: Json, shard: int) -> Json:
     text = msgspec.json.encode(config).decode()
     text = text.replace(f"{MAILBOX_STREAM}0", f"{MAILBOX_STREAM}{shard}")
-    numbered: Json = msgspec.json.decode(
-        text.replace("caxton.mailbox.0.", f"caxton.mailbox.{shard}.")
-    )
+    for kind in ("mailbox", "urgent"):
+        text = text.replace(f"caxton.{kind}.0.", f"caxton.{kind}.{shard}.")
+    numbered: Json = msgspec.json.decode(text)
     return numbered
 
 

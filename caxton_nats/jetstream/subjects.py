@@ -33,6 +33,10 @@ RECEIPTS = "caxton.receipts"
 STATE = "caxton.state"
 """Changes of agents' states, for operators: ``caxton.state.<agent>``."""
 MAILBOX = "caxton.mailbox"
+URGENT = "caxton.urgent"
+"""Urgent mail: ``caxton.urgent.<shard>.<agent>``, in the stream of the agent's mailbox."""
+ANY_MAIL = "caxton.*"
+"""Either, where a shard and an agent follow: only mail lies in a mailbox stream."""
 DLQ = "caxton.dlq"
 TIMER = "caxton.timer"
 """Timers that run: ``caxton.timer.<kind>.<key>``."""
@@ -74,21 +78,31 @@ ROUTER_CONSUMER = "router"
 
 # nats-server refuses consumer names of more than 255 bytes; longer tokens are named by digest.
 _MAX_CONSUMER = 255
+_URGENT_CONSUMER = "=urgent"
 
 
-def address(agent: AgentId, shards: int) -> Address:
+def address(agent: AgentId, shards: int, *, urgent: bool = False) -> Address:
     """Return where the agent's mail lies when the mailboxes are spread over ``shards`` streams."""
     name = agent_token(agent)
     shard = zlib.crc32(name.encode("ascii")) % shards
-    subject = f"{MAILBOX}.{shard}.{name}"
+    subject = f"{URGENT if urgent else MAILBOX}.{shard}.{name}"
     return Address(
         stream=f"{MAILBOX_STREAM}{shard}", subject=subject, consumer=consumer_of(subject)
     )
 
 
 def consumer_of(subject: str) -> str:
-    """Return the name of the consumer that reads a mailbox's subject."""
-    return _consumer(subject.rsplit(".", 1)[-1])
+    """Return the name of the consumer that reads a mailbox's subject: ``bob``, ``bob=urgent``."""
+    # No token contains "=u" or "=h", so neither meets the token of another agent.
+    mark = _URGENT_CONSUMER if subject.startswith(f"{URGENT}.") else ""
+    return short(subject.rsplit(".", 1)[-1], _MAX_CONSUMER - len(mark)) + mark
+
+
+def short(name: str, most: int) -> str:
+    """Return the name, or a digest of it if it has more than ``most`` characters."""
+    if len(name) <= most:
+        return name
+    return "=h" + hashlib.sha256(name.encode("ascii")).hexdigest()
 
 
 def outbound_address(agent: AgentId, node: NodeId) -> Address:
@@ -97,7 +111,7 @@ def outbound_address(agent: AgentId, node: NodeId) -> Address:
     return Address(
         stream=OUTBOUND_STREAM,
         subject=f"{OUTBOUND}.{name}.{token(agent)}",
-        consumer=_consumer(name),
+        consumer=short(name, _MAX_CONSUMER),
     )
 
 
@@ -125,13 +139,6 @@ def link_sender(subject: str, platform: str) -> AgentId:
             value=subject,
         )
     return sender
-
-
-def _consumer(name: str) -> str:
-    if len(name) <= _MAX_CONSUMER:
-        return name
-    # No token contains "=h", so a digest never meets another token.
-    return "=h" + hashlib.sha256(name.encode("ascii")).hexdigest()
 
 
 def agent_of(subject: str, platform: str) -> AgentId:

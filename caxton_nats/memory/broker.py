@@ -22,6 +22,7 @@ from caxton_nats.memory.links import MemoryLinks
 from caxton_nats.memory.mail import (
     STREAM,
     SUBJECT,
+    URGENT,
     MemoryInbox,
     MemoryMailboxes,
     MemoryPublisher,
@@ -112,7 +113,8 @@ class MemoryBroker:
         )
         self.links = MemoryLinks(platform, rules, clock)
         """Both ends of a link must be brokers of this process: see `MemoryLinks.join`."""
-        self.publisher = MemoryPublisher(streams, clock, self.links.keep)
+        urgent = {name.replace(SUBJECT, URGENT): stream for name, stream in streams.items()}
+        self.publisher = MemoryPublisher({**streams, **urgent}, clock, self.links.keep)
         self.mailboxes = MemoryMailboxes(streams, clock, self.links.outbound_stream)
         self.ingress = MemoryInbox(self._ingress.queue("router"), clock)
         self.dead_letters = MemoryDeadLetters(clock, max_letters=dead_letter_size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -17,10 +18,17 @@ from caxton_nats.memory.work_queue import Message, Stream, WorkQueue
 from caxton_nats.ports import Clock, Delivery, Inbox, Letter, MailboxStatus, Stored
 
 SUBJECT = "caxton.mailbox"
+URGENT = "caxton.urgent"
 STREAM = "CAXTON_MAILBOX"
 OUTBOUND = "caxton.outbound"
 OUTBOUND_STREAM = "CAXTON_OUTBOUND"
 Keep = Callable[[Letter], Stored | CaxtonError]
+
+
+def consumer_of(subject: str) -> str:
+    """Return who reads a subject."""
+    token = subject.rsplit(".", 1)[-1]
+    return f"{token}=urgent" if subject.startswith(f"{URGENT}.") else token
 
 
 async def turn() -> None:
@@ -43,11 +51,11 @@ class MemoryPublisher:
 
     def _store(self, letter: Letter) -> Stored | CaxtonError:
         # The server goes by the subject alone; the rest of the address is for readers.
-        prefix, _, consumer = letter.address.subject.rpartition(".")
+        prefix, _, agent = letter.address.subject.rpartition(".")
         if prefix.startswith(f"{OUTBOUND}."):
             return self._outbound(letter)
         stream = self._streams.get(prefix)
-        if stream is None or not consumer:
+        if stream is None or not agent:
             return StreamMissing(
                 "no stream takes messages of this subject",
                 field="address",
@@ -61,7 +69,7 @@ class MemoryPublisher:
             headers=dict(letter.headers),
             stored_at=self._clock.now(),
         )
-        return stream.store(consumer, message, letter.message_key)
+        return stream.store(consumer_of(message.subject), message, letter.message_key)
 
 
 class MemoryInbox:
@@ -134,11 +142,12 @@ class MemoryMailboxes:
         self._clock = clock
         self._made: set[AgentId] = set()
 
-    def address(self, agent: AgentId) -> Address:
+    def address(self, agent: AgentId, *, urgent: bool = False) -> Address:
         """Return where the agent's mail lies."""
-        consumer = agent_token(agent)
-        shard = zlib.crc32(consumer.encode()) % len(self._streams)
-        return Address(f"{STREAM}_{shard}", f"{SUBJECT}.{shard}.{consumer}", consumer)
+        token = agent_token(agent)
+        shard = zlib.crc32(token.encode()) % len(self._streams)
+        subject = f"{URGENT if urgent else SUBJECT}.{shard}.{token}"
+        return Address(f"{STREAM}_{shard}", subject, consumer_of(subject))
 
     async def ensure(self, agent: AgentId) -> Address:
         """Return the address; a queue of this process needs no making."""
@@ -146,17 +155,24 @@ class MemoryMailboxes:
         self._made.add(agent)
         return self.address(agent)
 
-    async def open(self, agent: AgentId) -> Inbox:
+    async def announce(self, agent: AgentId) -> None:
+        """Who has the mailbox open sees what comes."""
+        await turn()
+        self._made.add(agent)
+
+    async def open(self, agent: AgentId, *, urgent: bool = False) -> Inbox:
         """Return a reader of the agent's mailbox."""
         await self.ensure(agent)
-        return MemoryInbox(self._queue(agent), self._clock)
+        return MemoryInbox(self._queue(agent, urgent=urgent), self._clock)
 
     async def status(self, agent: AgentId) -> MailboxStatus:
         """Return what the mailbox holds."""
         await turn()
-        queue = self._queue(agent)
+        queues = [self._queue(agent, urgent=urgent) for urgent in (False, True)]
         return MailboxStatus(
-            pending=len(queue.messages), in_flight=queue.in_flight, attended=queue.attended
+            pending=sum(len(queue.messages) for queue in queues),
+            in_flight=sum(queue.in_flight for queue in queues),
+            attended=queues[0].attended,
         )
 
     async def opened(self, agent: AgentId) -> bool:
@@ -179,17 +195,17 @@ class MemoryMailboxes:
         """Return the number of stored messages per agent that has any."""
         await turn()
         queues = (queue for stream in self._streams.values() for queue in stream.queues.values())
-        return {
-            next(iter(queue.messages.values())).agent: len(queue.messages)
-            for queue in queues
-            if queue.messages
-        }
+        found: Counter[AgentId] = Counter()
+        for queue in queues:
+            found.update(message.agent for message in queue.messages.values())
+        return dict(found)
 
     async def remove(self, agent: AgentId) -> None:
         """Forget which messages were delivered, and how often. They stay."""
         await turn()
         self._made.discard(agent)
-        self._queue(agent).remove_consumer()
+        for urgent in (False, True):
+            self._queue(agent, urgent=urgent).remove_consumer()
 
     async def get(self, origin: Origin) -> Delivery | None:
         """Return the stored message (its attempt is 0: this is no delivery)."""
@@ -200,18 +216,22 @@ class MemoryMailboxes:
     async def list(self, agent: AgentId, *, limit: int) -> list[Delivery]:
         """Return what is stored for the agent, the newest first."""
         await turn()
-        newest = [*self._queue(agent).messages.values()][::-1]
-        return [message.delivery(0) for message in newest[:limit]]
+        queues = [self._queue(agent, urgent=urgent) for urgent in (False, True)]
+        messages = [message for queue in queues for message in queue.messages.values()]
+        messages.sort(key=lambda message: message.origin.sequence, reverse=True)
+        return [message.delivery(0) for message in messages[:limit]]
 
     async def hold(self, agent: AgentId, until: datetime) -> None:
         """Hand out nothing of this mailbox for a while."""
         await turn()
-        self._queue(agent).hold(until)
+        for urgent in (False, True):
+            self._queue(agent, urgent=urgent).hold(until)
 
     async def release(self, agent: AgentId) -> None:
         """Hand out messages again."""
         await turn()
-        self._queue(agent).hold(None)
+        for urgent in (False, True):
+            self._queue(agent, urgent=urgent).hold(None)
 
     async def discard(self, origin: Origin) -> bool:
         """Settle the stored message from outside."""
@@ -227,8 +247,8 @@ class MemoryMailboxes:
         await turn()
         return sum(stream.last_sequence for stream in self._streams.values())
 
-    def _queue(self, agent: AgentId) -> WorkQueue:
-        address = self.address(agent)
+    def _queue(self, agent: AgentId, *, urgent: bool = False) -> WorkQueue:
+        address = self.address(agent, urgent=urgent)
         return self._by_name[address.stream].queue(address.consumer)
 
     def _find(self, origin: Origin) -> WorkQueue | None:

@@ -88,16 +88,19 @@ class MailboxStatus(msgspec.Struct, frozen=True):
 
 
 class Mailboxes(Protocol):
-    """Where agents' mail lies."""
+    """Where agents' mail lies: the ordinary, and beside it the urgent, with room of its own."""
 
-    def address(self, agent: AgentId) -> Address:
+    def address(self, agent: AgentId, *, urgent: bool = False) -> Address:
         """Return where the agent's mail lies, whether or not it is registered."""
 
     async def ensure(self, agent: AgentId) -> Address:
         """Make the mailbox readable (its consumer), if it is not yet."""
 
-    async def open(self, agent: AgentId) -> Inbox:
-        """Return the agent's mailbox for reading."""
+    async def announce(self, agent: AgentId) -> None:
+        """Make the agent's urgent mail readable, and have whoever has it open look at once."""
+
+    async def open(self, agent: AgentId, *, urgent: bool = False) -> Inbox:
+        """Return the agent's mailbox for reading: the ordinary mail, or the urgent."""
 
     async def status(self, agent: AgentId) -> MailboxStatus:
         """Return what the mailbox holds."""
@@ -122,7 +125,7 @@ class Mailboxes(Protocol):
         """Return the number of unsettled messages per agent that has any."""
 
     async def remove(self, agent: AgentId) -> None:
-        """Forget the consumer. Stored messages stay."""
+        """Forget the consumers. Stored messages stay."""
 
     async def get(self, origin: Origin) -> Delivery | None:
         """Return the stored message, or None if it is settled."""

@@ -81,3 +81,12 @@ async def test_agents_of_other_platforms(adapter: Adapter) -> None:
     await adapter.receipts.save(record(sender=there), revision=None)
     assert await adapter.receipts.list(ALICE, M1) == []
     assert await adapter.receipts.list(there, M1) == [record(sender=there)]
+
+
+async def test_names_as_long_as_they_can_be(adapter: Adapter) -> None:
+    """Sender, receiver and message id at their limits fit into what a server takes."""
+    long, other = named("世" * 255), named("世" * 254 + "界")
+    one = record(sender=long, receiver=other, message_id=MessageId("~" * 128))
+    await adapter.receipts.save(one, revision=None)
+    assert await adapter.receipts.list(long, one.message_id) == [one]
+    assert await adapter.receipts.list(other, one.message_id) == []

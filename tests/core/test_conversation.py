@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caxton_nats.core.conversation import Conversation, End, Terms, end, end_of, receive
-from caxton_nats.core.envelope import Envelope
+from caxton_nats.core.envelope import Envelope, Priority
 from caxton_nats.core.errors import ConversationTimeout, InvalidEnvelope, TooManyParticipants
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.thread import REMEMBERED, Thread
@@ -152,6 +152,14 @@ def test_counts_each_id_once(steps: list[tuple[int, AgentId, set[AgentId]]]) -> 
     assert record is not None
     assert record.message_count == len({number for number, _, _ in steps})
     assert len(set(record.participants)) == len(record.participants)
+
+
+def test_urgent_as_its_first_message() -> None:
+    """A conversation is urgent if its first message was; what comes later changes nothing."""
+    for first, second, urgent in ((8, 1, True), (10, 5, True), (5, 10, False), (1, 8, False)):
+        record = after(None, message(priority=Priority(first)))
+        again = message("m-2", priority=Priority(second))
+        assert after(record, again).urgent is record.urgent is urgent
 
 
 def test_record_as_json() -> None:

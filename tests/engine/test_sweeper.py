@@ -17,7 +17,7 @@ from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.registry import AgentState
 from caxton_nats.engine.platform import Platform
 from caxton_nats.engine.sweeper import Sweeper
-from caxton_nats.ports import Ports
+from caxton_nats.ports import Letter, Ports
 from caxton_nats.tasks import end
 from tests.core.sample import ALICE, BOB, sample
 from tests.engine.bench import ACK_WAIT, POLICY, Bench, Failing, Recorder
@@ -72,6 +72,19 @@ async def test_mail_of_a_stopped_agent(bench: Bench, platform: Platform) -> None
     assert {one.last_error["code"] for one in letters} == {"AgentStopped"}
     assert await bench.pending() == 0
     assert await told(bench) == ["AgentStopped"] * 99
+
+
+@pytest.mark.usefixtures("sweeping")
+async def test_urgent_mail_of_a_stopped_agent(bench: Bench, platform: Platform) -> None:
+    """What lies past the ordinary mail dies, too."""
+    address = bench.broker.mailboxes.address(BOB, urgent=True)
+    letter = Letter(BOB, address, "key", codec.encode(sample(priority=8)))
+    await bench.broker.publisher.publish([letter])
+    await bench.post("m-2")
+    await stop(platform)
+    await bench.clock.advance(3)
+    assert {one.message_id for one in await bench.dead()} == {"m-1", "m-2"}
+    assert await bench.pending() == 0
 
 
 @pytest.mark.usefixtures("sweeping")

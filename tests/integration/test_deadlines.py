@@ -47,7 +47,11 @@ async def test_a_receiver_that_never_comes(lab: Lab, door: str) -> None:
     assert (letter.agent, letter.reason, letter.message_id) == (bob, "Timeout", receipt.message_id)
     assert (letter.attempts, letter.last_error["code"]) == (0, "Expired")
     await told(alice)
-    assert await router.ports.mailboxes.pending() == {}
+
+    async def is_empty() -> bool:
+        return not await router.ports.mailboxes.pending()
+
+    await eventually(is_empty)
 
 
 async def test_a_receiver_that_was_killed_with_it(lab: Lab) -> None:
@@ -82,17 +86,17 @@ async def test_a_receiver_that_works_on_it(lab: Lab) -> None:
 
 @pytest.mark.nats_cli
 async def test_a_timeout_typed_at_the_request_door(lab: Lab, nats_cli: NatsCli) -> None:
-    """`"timeout": 1` is enough; out of its bounds it is refused with both of them."""
+    """`"timeout": 1` is enough; out of its bounds it is refused with the one it breaks."""
     router = await lab.router()
     alice = await lab.collector("alice", router)
     await lab.register("bob", router)
     message = {"performative": "request", "receiver": "bob"}
-    for seconds, code in ((1, ""), (0.5, "InvalidEnvelope"), (301, "InvalidEnvelope")):
+    for seconds, limit in ((1, ""), (0.5, "1"), (301, "300")):
         body = json.dumps({**message, "timeout": seconds})
         asked = await nats_cli(lab.url, "req", "--raw", "caxton.send.alice", body)
         error = json.loads(asked.stdout).get("error", {})
-        assert error.get("code", "") == code
-        assert not error or (error["field"], error["limit"]) == ("timeout", "1..300")
+        expected = ("InvalidEnvelope", "timeout", limit) if limit else (None, None, None)
+        assert tuple(map(error.get, ("code", "field", "limit"))) == expected
     assert (await the_letter(router)).reason == "Timeout"
     await told(alice)
 
@@ -117,6 +121,6 @@ async def test_a_timeout_counts_from_the_submission(lab: Lab) -> None:
 async def test_a_timeout_out_of_its_bounds(lab: Lab, door: str) -> None:
     """Refused at the door, by field, limit and value."""
     alice = await lab.agent("alice", await lab.through(door))
-    with pytest.raises(InvalidEnvelope, match=r"1\.\.300") as caught:
+    with pytest.raises(InvalidEnvelope, match="1 to 300") as caught:
         await alice.send("request", "alice", timeout=0.9)
     assert (caught.value.field, caught.value.value) == ("timeout", "0.9")

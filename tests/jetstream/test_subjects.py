@@ -88,6 +88,24 @@ def test_a_consumer_name_is_never_too_long_for_the_server() -> None:
     assert longest.consumer != longer.consumer
 
 
+def test_urgent_mail_has_a_subject_and_a_consumer_of_its_own() -> None:
+    """In the same stream; no agent can be called so that its consumer is another's for urgent mail."""
+    ordinary, urgent = (
+        subjects.address(named("bob"), 16, urgent=urgent) for urgent in (False, True)
+    )
+    assert (urgent.stream, urgent.subject, urgent.consumer) == (
+        ordinary.stream,
+        "caxton.urgent.0.bob",
+        "bob=urgent",
+    )
+    with pytest.raises(InvalidEnvelope):
+        subjects.agent_of("caxton.mailbox.0.bob=urgent", "here")
+    for name in (AT_LIMIT, "é" * 255):
+        address = subjects.address(named(name), 1, urgent=True)
+        assert len(address.consumer) <= 255
+        assert address.consumer.endswith("=urgent")
+
+
 def test_a_digest_is_nobodys_token() -> None:
     """No agent can be called so that its consumer is the digest of another."""
     digest = subjects.address(named("é" * 255), 1).consumer
@@ -141,7 +159,10 @@ def test_the_names_are_those_of_the_files() -> None:
     by_name = {one["name"]: one["subjects"] for one in files}
     assert by_name[subjects.INGRESS_STREAM] == [f"{subjects.SUBMIT}.*"]
     assert by_name[subjects.DLQ_STREAM] == [f"{subjects.DLQ}.*.*.*"]
-    assert by_name[f"{subjects.MAILBOX_STREAM}0"] == [f"{subjects.MAILBOX}.0.*"]
+    assert by_name[f"{subjects.MAILBOX_STREAM}0"] == [
+        f"{subjects.MAILBOX}.0.*",
+        f"{subjects.URGENT}.0.*",
+    ]
     assert subjects.ADVISORIES_STREAM in by_name
     buckets = (
         subjects.AGENTS_BUCKET,

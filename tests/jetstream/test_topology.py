@@ -88,7 +88,7 @@ def test_there_is_a_mailbox_stream_for_each_shard() -> None:
     found = by_name(Options(shards=3))
     shards = [name for name in found if name.startswith("CAXTON_MAILBOX_")]
     assert shards == ["CAXTON_MAILBOX_0", "CAXTON_MAILBOX_1", "CAXTON_MAILBOX_2"]
-    assert found["CAXTON_MAILBOX_2"]["subjects"] == ["caxton.mailbox.2.*"]
+    assert found["CAXTON_MAILBOX_2"]["subjects"] == ["caxton.mailbox.2.*", "caxton.urgent.2.*"]
     first, last = found["CAXTON_MAILBOX_0"], found["CAXTON_MAILBOX_2"]
     assert {key for key in first if first[key] != last[key]} == {"name", "subjects"}
 

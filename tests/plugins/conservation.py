@@ -185,7 +185,7 @@ class Books:
         return [name for name in names if is_bounded(name)]
 
     async def _pending(self, stream: str) -> dict[Origin, str]:
-        place = subjects.OUTBOUND if stream == subjects.OUTBOUND_STREAM else subjects.MAILBOX
+        place = subjects.OUTBOUND if stream == subjects.OUTBOUND_STREAM else subjects.ANY_MAIL
         found = await _all(self._connection, stream, f"{place}.>")
         return {Origin(stream, one.sequence): one.subject.rsplit(".", 1)[-1] for one in found}
 

@@ -79,7 +79,7 @@ async def test_start_that_is_given_up(stage: Stage) -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(mailboxes, name)
 
-        async def open(self, _: object) -> None:
+        async def open(self, _: object, **__: bool) -> None:
             opened.set()
             await asyncio.get_running_loop().create_future()
 
