@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
+
+import msgspec
 
 from caxton_nats import Agent, CaxtonError, Context
+from caxton_nats.engine import usage
 from caxton_nats.engine.platform import Platform
 from caxton_nats.jetstream.mailboxes import JetStreamMailboxes
 from tests.integration.lab import EMBEDDED_ONLY, Lab
@@ -72,6 +76,21 @@ async def test_handling_is_measured(lab: Lab) -> None:
 
     await eventually(handled)
     assert (await platform.statistics()).total.handling_latency_us.count == 3
+
+
+async def test_any_client_may_ask_a_router(lab: Lab) -> None:
+    """A router answers plain requests with JSON: what it measured, and how well it is."""
+    platform = await lab.platform()
+    nats = await lab.nats()
+
+    async def ask(question: str) -> dict[str, Any]:
+        subject = f"caxton.router.{platform.ports.peers.own_id}.{question}"
+        answer = await nats.request(subject, b"", what="asking a router")
+        return msgspec.json.decode(answer, type=dict[str, Any])
+
+    figures = await ask("stats")
+    assert (figures["processed"], figures["node"]) == (0, usage.node())
+    assert (await ask("health"))["overall"] == {"status": "Healthy"}
 
 
 @EMBEDDED_ONLY
