@@ -127,6 +127,7 @@ def _totals(name: str, overview: Overview) -> Table:
             f" {total.average_conversation_length:.1f} messages on average",
             "database": _size(total.database_bytes),
             "submitted, not routed": total.inbound_queue_depth,
+            "outbound": total.outbound_queue_depth,
             "routers": total.routers,
             "did not answer": list(overview.silent),
             **_measured(total),
@@ -145,7 +146,6 @@ def _measured(total: RouterStats) -> dict[str, object]:
         "by type": _in_words(total.errors_by_type),
         "routing": _durations(total.routing_latency_us),
         "handling": _durations(total.handling_latency_us),
-        "being stored": total.outbound_queue_depth,
         "memory": _size(total.memory_bytes),
         "processor": f"{total.cpu_percent:.1f} % of one core",
     }

@@ -19,6 +19,11 @@ NEAR = 0.8
 TOO_LONG = timedelta(minutes=1)
 """What waits for a router for longer is not being worked off."""
 CONNECTION = "connection"
+_WAIT_FOR = {
+    Role.INGRESS: "a router",
+    Role.ADVISORIES: "a router",
+    Role.OUTBOUND: "another platform",
+}
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,9 +54,9 @@ def examine(seen: Observed, now: datetime) -> dict[str, Finding]:
         "timers": _timers(by_role.get(Role.TIMERS, []), seen, now),
         "buckets": _buckets(by_role.get(Role.OTHER, [])),
     }
-    for role in (Role.INGRESS, Role.ADVISORIES):
+    for role, whom in _WAIT_FOR.items():
         for state in by_role.get(role, []):
-            found[role.value] = _backlog(state, now)
+            found[role.value] = _backlog(state, whom, now)
     for state in by_role.get(Role.DEAD_LETTERS, []):
         found["dead letters"] = _dead_letters(state)
     return found
@@ -111,8 +116,8 @@ def _buckets(streams: Sequence[StreamState]) -> Finding:
     return Finding(_missing(streams) or _degraded(reasons), metrics)
 
 
-def _backlog(stream: StreamState, now: datetime) -> Finding:
-    """Return what is to be said of work that waits for a router service."""
+def _backlog(stream: StreamState, whom: str, now: datetime) -> Finding:
+    """Return what is to be said of work that waits for somebody to take it."""
     waited = now - stream.first_at if stream.first_at else timedelta()
     metrics = {
         "messages": float(stream.messages),
@@ -121,7 +126,7 @@ def _backlog(stream: StreamState, now: datetime) -> Finding:
     }
     reasons = [f"{stream.name} is at {stream.fill:.0%} of a limit"] if stream.fill >= NEAR else []
     if waited > TOO_LONG:
-        reasons.append(f"{stream.messages} wait for a router, the first for {_whole(waited)}")
+        reasons.append(f"{stream.messages} wait for {whom}, the first for {_whole(waited)}")
     return Finding(_missing([stream]) or _degraded(reasons), metrics)
 
 

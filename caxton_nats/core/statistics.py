@@ -71,6 +71,8 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: int = 0
     inbound: int = 0
     """Messages submitted that no router has taken yet."""
+    outbound: int = 0
+    """Messages that wait for another platform."""
     registered: int = 0
     active_conversations: int = 0
     total_conversations: int = 0
@@ -95,6 +97,7 @@ class RouterStats(msgspec.Struct, frozen=True, kw_only=True):
     actions: dict[str, int]
     inbound_queue_depth: int
     outbound_queue_depth: int
+    """Letters without PubAck yet, and what waits for other platforms."""
     agent_queue_depths: Mapping[AgentId, int]
     accepted: int
     pending: int
@@ -159,7 +162,7 @@ def router_stats(figures: Iterable[Figures], gauges: Gauges, now: datetime) -> R
         errors_by_type=total.errors,
         actions=total.actions,
         inbound_queue_depth=gauges.inbound,
-        outbound_queue_depth=total.outbound,
+        outbound_queue_depth=total.outbound + gauges.outbound,
         agent_queue_depths=gauges.pending,
         accepted=gauges.accepted,
         pending=sum(gauges.pending.values()),

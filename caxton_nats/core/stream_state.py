@@ -16,6 +16,8 @@ class Role(StrEnum):
     DEAD_LETTERS = "dead letters"
     ADVISORIES = "advisories"
     TIMERS = "timers"
+    OUTBOUND = "outbound"
+    """Mail for other platforms."""
     OTHER = "other"
     """A bucket, or what a later version has added."""
 

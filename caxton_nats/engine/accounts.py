@@ -108,6 +108,7 @@ class Accounts:
             pending=pending,
             dead_letters=sum(one.messages for one in _of(states, Role.DEAD_LETTERS)),
             inbound=sum(one.messages for one in _of(states, Role.INGRESS)),
+            outbound=sum(one.messages for one in _of(states, Role.OUTBOUND)),
             registered=len(self._registry),
             active_conversations=conversations,
             total_conversations=conversations + ended,

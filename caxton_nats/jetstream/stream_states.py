@@ -17,6 +17,7 @@ _ROLES = {
     subjects.DLQ_STREAM: Role.DEAD_LETTERS,
     subjects.ADVISORIES_STREAM: Role.ADVISORIES,
     subjects.TIMERS_STREAM: Role.TIMERS,
+    subjects.OUTBOUND_STREAM: Role.OUTBOUND,
 }
 _OURS = ("CAXTON_", "KV_caxton-", "OBJ_caxton-")
 

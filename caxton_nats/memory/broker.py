@@ -128,7 +128,9 @@ class MemoryBroker:
         self.attempts = MemoryAttempts()
         self.routes = MemoryRouteStore()
         self.timers = MemoryTimers(clock, ack_wait=ack_wait)
-        self.streams = MemoryStreams([*streams.values()], self._ingress, self.dead_letters)
+        self.streams = MemoryStreams(
+            [*streams.values()], self._ingress, self.links.outbound_stream, self.dead_letters
+        )
         self._routers: dict[str, Mapping[str, Answer]] = {}
         self._processes = 0
 

@@ -14,10 +14,15 @@ class MemoryStreams:
     """See `ports.Streams`."""
 
     def __init__(
-        self, mailboxes: Sequence[Stream], ingress: Stream, dead_letters: MemoryDeadLetters
+        self,
+        mailboxes: Sequence[Stream],
+        ingress: Stream,
+        outbound: Stream,
+        dead_letters: MemoryDeadLetters,
     ) -> None:
         self._mailboxes = mailboxes
         self._ingress = ingress
+        self._outbound = outbound
         self._dead_letters = dead_letters
 
     async def states(self) -> list[StreamState]:
@@ -26,6 +31,7 @@ class MemoryStreams:
         return [
             *(_state(stream, Role.MAILBOX) for stream in self._mailboxes),
             _state(self._ingress, Role.INGRESS, max_messages=self._ingress.queue_size),
+            _state(self._outbound, Role.OUTBOUND),
             self._dead_letters.state(),
         ]
 

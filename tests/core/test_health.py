@@ -55,7 +55,7 @@ def test_idle_is_healthy() -> None:
     findings = examine(seen(), NOON)
     assert set(findings) == {
         *("connection", "registry", "mailboxes", "ingress"),
-        *("advisories", "dead letters", "timers", "buckets"),
+        *("advisories", "dead letters", "timers", "outbound", "buckets"),
     }
     assert all(one.status == Healthy() for one in findings.values())
 
@@ -67,6 +67,7 @@ def test_idle_is_healthy() -> None:
         (Role.INGRESS, "ingress"),
         (Role.DEAD_LETTERS, "dead letters"),
         (Role.ADVISORIES, "advisories"),
+        (Role.OUTBOUND, "outbound"),
         (Role.OTHER, "buckets"),
     ],
 )
@@ -108,6 +109,13 @@ def test_waiting_for_a_router(role: Role, component: str) -> None:
     assert waiting(TOO_LONG) == Healthy()
     late = waiting(TOO_LONG + A_SECOND)
     assert late == Degraded("1 wait for a router, the first for 0:01:01")
+
+
+def test_mail_for_a_platform_that_is_away() -> None:
+    """What waits for another platform for more than a minute has no link to go over."""
+    state = stream(Role.OUTBOUND, messages=3, first_at=NOON - 2 * TOO_LONG)
+    late = status(seen(state), "outbound")
+    assert late == Degraded("3 wait for another platform, the first for 0:02:00")
 
 
 def test_timers_that_nobody_works_off() -> None:

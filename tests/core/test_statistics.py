@@ -90,6 +90,7 @@ def test_gauges_are_taken_once() -> None:
         pending={BOB: 4},
         dead_letters=2,
         inbound=1,
+        outbound=6,
         registered=3,
         active_conversations=5,
         total_conversations=8,
@@ -100,6 +101,7 @@ def test_gauges_are_taken_once() -> None:
     assert (found.accepted, found.pending, found.dead_letters) == (9, 4, 2)
     assert found.agent_queue_depths == {BOB: 4}
     assert (found.inbound_queue_depth, found.registered_agents) == (1, 3)
+    assert found.outbound_queue_depth == 6
     assert (found.active_conversations, found.total_conversations) == (5, 8)
     assert (found.average_conversation_length, found.database_bytes) == (2.5, 1000)
 
