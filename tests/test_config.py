@@ -233,3 +233,16 @@ def test_a_truth_value_is_no_number_and_no_name(name: str) -> None:
     """Python takes true for 1; whoever writes `shards = true` means something else."""
     error = refused({}, **{name: True})
     assert (error.field, error.value) == (name, "True")
+
+
+@pytest.mark.parametrize("links", ["a b", "plant,a@b", "x" * 256])
+def test_a_link_is_called_as_a_platform_may_be(links: str) -> None:
+    """A node's name is part of subjects, and of the error."""
+    error = refused({"CAXTON_LINKS": links})
+    assert (error.field, error.value) == ("CAXTON_LINKS", links[:60])
+
+
+@pytest.mark.parametrize("links", ["", "plant", "plant,mine", "größe"])
+def test_links(links: str) -> None:
+    """None, one or several, with commas."""
+    assert from_environment({"CAXTON_LINKS": links}).links == links

@@ -46,6 +46,7 @@ EFFECTS = {
     "publish_window": "tests/jetstream/test_publisher.py::test_no_more_is_on_its_way_than_the_window",
     "reply_timeout": "tests/sdk/test_agent.py::test_no_time_given",
     "health_interval": "tests/integration/test_health.py::test_it_looks_by_itself",
+    "links": "tests/integration/test_remote.py::test_request_and_answer_cross_the_link",
     "drain": "tests/engine/test_mailbox_restarts.py::test_running_handlers_may_finish",
 }
 """For each setting, the test that shows its effect."""

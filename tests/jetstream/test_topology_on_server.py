@@ -14,7 +14,9 @@ from nats.js.errors import ServiceUnavailableError
 
 from caxton_nats.core.conversation import Terms
 from caxton_nats.core.errors import ConfigurationError
-from caxton_nats.jetstream import topology
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.remote import NodeId
+from caxton_nats.jetstream import subjects, topology
 from caxton_nats.jetstream.connection import Connection, connect
 from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
 from caxton_nats.jetstream.topology import Deployment, Options
@@ -217,7 +219,9 @@ async def test_limits_change_on_a_running_deployment_and_no_message_is_lost(
     for size, window in ((20, 60.0), (8, 120.0)):
         options = changed(queue_size=size, duplicate_window=window)
         done = await topology.apply(connection, options)
-        assert {one.stream for one in done} == {"CAXTON_MAILBOX_0", "CAXTON_MAILBOX_1"}
+        assert {one.stream for one in done} == {
+            *("CAXTON_MAILBOX_0", "CAXTON_MAILBOX_1", "CAXTON_OUTBOUND", "KV_caxton-decisions"),
+        }
         assert await topology.inspect(connection, options) == []
         assert await topology.discover(connection) == Deployment("lab", 2, size)
         assert (await info(connection, "CAXTON_MAILBOX_0"))["state"]["messages"] == 8
@@ -231,6 +235,19 @@ async def test_a_bound_below_what_a_mailbox_holds_is_refused(connection: Connect
     assert (error.field, error.limit, error.value) == ("queue_size", 8, 7)
     assert BOB in error.reason
     assert (await info(connection, "CAXTON_MAILBOX_0"))["state"]["messages"] == 8
+
+
+async def test_a_bound_below_what_waits_for_another_platform_is_refused(
+    connection: Connection,
+) -> None:
+    """What waits for a link is mail like any other."""
+    await topology.apply(connection, OPTIONS)
+    place = subjects.outbound_address(AgentId("bob@plant"), NodeId("plant")).subject
+    for number in range(8):
+        await connection.request(place, b"%d" % number, what="store")
+    error = await refused(connection, changed(queue_size=7))
+    assert (error.field, error.limit, error.value) == ("queue_size", 8, 7)
+    assert (await info(connection, "CAXTON_OUTBOUND"))["state"]["messages"] == 8
 
 
 @pytest.mark.parametrize("after", [1, 2])
