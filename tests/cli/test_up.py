@@ -14,6 +14,7 @@ import pytest
 
 from caxton_nats import app, settings
 from caxton_nats.config import PRESETS
+from caxton_nats.jetstream.connection import connect
 from tests.cli.conftest import ROOT, Caxton, Program, Start
 from tests.plugins.requirements import find_nats_cli, require
 
@@ -239,3 +240,29 @@ async def test_a_password_in_the_address_is_not_printed(
     assert "registered bob@caxton" in await shell(
         f"export CAXTON_NATS_URL={secret}\n{commands(said, 'with caxton')}", tmp_path
     )
+
+
+def log_of(folder: Path) -> str:
+    """Return what the server has logged."""
+    return next(folder.rglob("nats-server.log")).read_text()
+
+
+async def test_its_server_is_configured_for_a_link(start: Start, tmp_path: Path) -> None:
+    """The JetStream domain is the server's own, and so is what the file says besides."""
+    file = tmp_path / "link.conf"
+    file.write_text('leafnodes { listen: "127.0.0.1:-1" }\n')
+    _, said = await up(start, "--domain", "office", "--server-config", str(file))
+    connection = await connect(said[0].split()[3], name="test")
+    try:
+        assert (await connection.api("INFO"))["domain"] == "office"
+    finally:
+        await connection.close()
+    assert "Listening for leafnode connections" in log_of(tmp_path)
+
+
+async def test_a_server_that_runs_already_has_its_configuration(caxton: Caxton) -> None:
+    """Neither option can change it, and leaving them unread would hide that."""
+    for option in (("--domain", "office"), ("--server-config", "link.conf")):
+        refused = await caxton("up", "--nats-url", "nats://127.0.0.1:1", *option)
+        assert refused.code == 2
+        assert option[0] in refused.err
