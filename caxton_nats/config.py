@@ -143,8 +143,6 @@ class Settings(BaseModel):
     """How the streams lie on the disk; in memory they are not compressed."""
     storage: Literal["file", "memory"] = "file"
     """Where the streams lie; in memory, everything is gone when the server stops."""
-    links: str = ""
-    """Nodes of other platforms that the router service keeps routes to; names with commas."""
 
     max_participants: int = Field(default=1_000, ge=2, le=10_000)
     conversation_timeout: float = Field(default=1_800.0, ge=300, le=86_400)
@@ -177,6 +175,8 @@ class Settings(BaseModel):
     """Messages of this process that may wait for the server's acknowledgement."""
     reply_timeout: float = Field(default=30.0, ge=1, le=300)
     """How long a request waits for its answer, if it does not say."""
+    links: str = ""
+    """Nodes of other platforms that the router service keeps routes to; names with commas."""
     health_interval: float = Field(default=30.0, ge=1, le=300)
     """How often a process that routes looks after itself and the streams."""
     drain: float = Field(default=10.0, ge=0, le=600)
