@@ -10,7 +10,7 @@ from typing import Any
 
 from caxton_nats.core import codec
 from caxton_nats.core.envelope import Envelope
-from caxton_nats.core.errors import CaxtonError, PublishUnconfirmed
+from caxton_nats.core.errors import CaxtonError, PublishUnconfirmed, StreamMissing
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.remote import NodeId
 from caxton_nats.engine.forwarder import Forwarder
@@ -81,6 +81,21 @@ class Side:
 
         self.broker.links.forward = forward  # type: ignore[method-assign]
         return tries
+
+    def lose_once(self, message_id: str) -> None:
+        """Have the link drop this message the first time that it gets anything across."""
+        real, lost = self.broker.links.forward, False
+
+        async def forward(node: NodeId, parcels: Sequence[Parcel]) -> list[Stored | CaxtonError]:
+            nonlocal lost
+            if lost or not await self.broker.links.ping(node, wait=timedelta()):
+                return await real(node, parcels)
+            lost = True
+            kept = [one for one in parcels if not one.message_key.endswith(f".{message_id}")]
+            results = iter(await real(node, kept))
+            return [next(results) if one in kept else StreamMissing("lost") for one in parcels]
+
+        self.broker.links.forward = forward  # type: ignore[method-assign]
 
     async def service(self, stack: AsyncExitStack, *links: str) -> None:
         """Do in the background what a router service does for the links."""

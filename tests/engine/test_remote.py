@@ -100,6 +100,21 @@ async def test_a_cut_link_keeps_the_mail_in_order(border: Border) -> None:
     ]
 
 
+async def test_a_conversation_waits_for_its_first_message(border: Border) -> None:
+    """If the link drops one message, those behind it in its conversation wait; others go on."""
+    await border.stop(border.office)
+    border.office.lose_once("m-0")
+    for number, conversation in enumerate(["c", "c", "d", "c"]):
+        fields = {"message_id": f"m-{number}", "conversation_id": conversation}
+        await border.office.send(ALICE, BOB, **fields)
+    inbox = await border.office.ports.links.outbound(PLANT)
+    work = asyncio.create_task(border.office.forwarder("plant").work_once(inbox, timedelta()))
+    await border.clock.advance(10)
+    assert await work == 4
+    got = [one.message_id for one in await border.plant.mail(BOB)]
+    assert got == ["m-2", "m-0", "m-1", "m-3"]
+
+
 async def test_a_down_link_is_no_hot_loop(border: Border) -> None:
     """Half an hour of a link that is down costs a try every five seconds, and no delivery."""
     border.cut()
