@@ -17,6 +17,8 @@ from caxton_nats.core.errors import InvalidEnvelope
 from caxton_nats.core.identifiers import CAPABILITY_PREFIX, AgentId, check_text
 
 MAX_CAPABILITY = 100
+MAX_CAPABILITIES = 256
+"""Capabilities that one agent may offer; every router has them in memory."""
 MAX_VERSIONS = 16
 """Versions that one receiver may name."""
 MOST_COMPARED = 500
@@ -56,10 +58,18 @@ def check_capabilities(names: Iterable[str]) -> tuple[str, ...]:
     """Return what an agent offers, checked, in order, once each.
 
     Raises:
-        InvalidEnvelope: not 1..100 visible characters, an empty name or version, or a comma in a
-            version (it separates versions where a capability is asked for).
+        InvalidEnvelope: more than 256, not 1..100 visible characters, an empty name or version, or
+            a comma in a version (it separates versions where a capability is asked for).
     """
     capabilities = tuple(dict.fromkeys(names))
+    if len(capabilities) > MAX_CAPABILITIES:
+        raise InvalidEnvelope(
+            "are too many for one agent",
+            field="capabilities",
+            limit=MAX_CAPABILITIES,
+            value=len(capabilities),
+            hint="offer them by several agents, or one for all of a kind",
+        )
     for capability in capabilities:
         check_text(capability, "capabilities", MAX_CAPABILITY)
         name, colon, version = capability.partition(":")

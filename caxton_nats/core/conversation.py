@@ -127,7 +127,7 @@ def receive(
             urgent=is_urgent(envelope),
         )
     by = end_of(record, now)
-    known = record.thread.knows(envelope.message_id)
+    known = record.thread.knows(envelope)
     # A retry of what was taken before the end of the lifetime is no later message.
     if by is not None and not (known and by is End.LIFETIME):
         raise _has_ended(record, by)

@@ -7,7 +7,13 @@ from datetime import timedelta
 
 from caxton_nats.core.capability import check_capabilities
 from caxton_nats.core.errors import AgentAlreadyRegistered, InvalidEnvelope, RevisionConflict
-from caxton_nats.core.identifiers import AgentId, check_free, platform_part
+from caxton_nats.core.identifiers import (
+    MAX_NAME,
+    AgentId,
+    check_free,
+    check_text,
+    platform_part,
+)
 from caxton_nats.core.lease import (
     Health,
     Heartbeat,
@@ -72,6 +78,8 @@ class LocalRegistrar:
         """
         self._check_name(agent)
         names, begins = check_capabilities(capabilities), first_state(state)
+        if node:
+            check_text(node, "node", MAX_NAME)
         instance = check_heartbeat(beat).instance if beat is not None else ""
         stored = await self._ports.registry_store.load(agent)
         found = await self._ports.leases.load(agent)

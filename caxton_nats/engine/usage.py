@@ -7,7 +7,7 @@ import resource
 import socket
 import sys
 from pathlib import Path
-from time import monotonic
+from time import monotonic, process_time
 
 _STATM = Path("/proc/self/statm")
 _LONG_ENOUGH = 5.0
@@ -50,5 +50,5 @@ class Processor:
 
 def _spent() -> tuple[float, float]:
     """Return the time, and the seconds of processor time that were spent by then."""
-    times = os.times()
-    return monotonic(), times.user + times.system
+    # Not os.times(), which counts in hundredths of a second.
+    return monotonic(), process_time()

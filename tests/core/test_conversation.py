@@ -15,7 +15,7 @@ from caxton_nats.core.envelope import Envelope, Priority
 from caxton_nats.core.errors import ConversationTimeout, InvalidEnvelope, TooManyParticipants
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.thread import REMEMBERED, Thread
-from tests.core.sample import ALICE, BOB, CAROL, NOON, sample
+from tests.core.sample import ALICE, BOB, CAROL, NOON, attempt, sample
 
 LATER = NOON + timedelta(minutes=1)
 TIMEOUT, LIFETIME = timedelta(minutes=30), timedelta(hours=2)
@@ -145,12 +145,12 @@ _steps = st.lists(
 
 @given(_steps)
 def test_counts_each_id_once(steps: list[tuple[int, AgentId, set[AgentId]]]) -> None:
-    """In any order and with any repetitions the count is that of the different messages."""
+    """In any order and with any repetitions; a sender's id is none of another's."""
     record: Conversation | None = None
     for number, sender, receivers in steps:
         record = after(record, message(f"m-{number}", sender=sender), receivers=sorted(receivers))
     assert record is not None
-    assert record.message_count == len({number for number, _, _ in steps})
+    assert record.message_count == len({(number, sender) for number, sender, _ in steps})
     assert len(set(record.participants)) == len(record.participants)
 
 
@@ -241,3 +241,12 @@ def test_end(minutes: int, by: End, at: int) -> None:
     assert end(ended, LATER) is ended
     with pytest.raises(ConversationTimeout):
         after(ended, message(), now=NOON)
+
+
+def test_an_id_that_another_has_used_brings_its_sender_in() -> None:
+    """Else anybody could write past the bound of participants, by an id that is known already."""
+    terms = Terms(max_participants=2)
+    first = receive(None, sample(conversation_id="c"), receivers=[BOB], now=NOON, terms=terms)
+    intruding = sample(conversation_id="c", sender=CAROL)
+    error = attempt(lambda: receive(first, intruding, receivers=[BOB], now=NOON, terms=terms))
+    assert isinstance(error, TooManyParticipants)

@@ -8,7 +8,7 @@ import pytest
 from caxton_nats.core.errors import InvalidEnvelope
 from caxton_nats.core.identifiers import MessageId
 from caxton_nats.core.thread import REMEMBERED, Thread
-from tests.core.sample import sample
+from tests.core.sample import CAROL, sample
 
 
 def after(thread: Thread, message_id: str, **fields: str) -> Thread:
@@ -41,7 +41,17 @@ def test_tokens_and_ids_are_told_apart_by_nobody() -> None:
 
 def test_a_token_is_no_message_id() -> None:
     """A message whose id was somebody's token before has not come before."""
-    assert not after(Thread(), "m-1", reply_with="token").knows(MessageId("token"))
+    assert not after(Thread(), "m-1", reply_with="token").knows(
+        sample(message_id=MessageId("token"))
+    )
+
+
+def test_two_agents_may_choose_the_same_id() -> None:
+    """Only the sender's own repetition has come before; an answer may name either message."""
+    thread = after(Thread(), "m-1")
+    assert thread.knows(sample(message_id=MessageId("m-1")))
+    assert not thread.knows(sample(message_id=MessageId("m-1"), sender=CAROL))
+    assert not refuses(thread, "m-1")
 
 
 def test_one_token_for_many() -> None:

@@ -18,7 +18,7 @@ from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.lease import Heartbeat, Lease
 from caxton_nats.core.registry import Registration
 from caxton_nats.ports import Leases, Pulse
-from tests.core.sample import BOB
+from tests.core.sample import BOB, CAROL
 from tests.engine.bench import Bench, Failing, Recorder
 
 
@@ -268,3 +268,14 @@ async def test_a_lease_without_its_registration_is_given_back(bench: Bench) -> N
     with pytest.raises(AgentAlreadyRegistered):
         await platform.registrar.register(BOB, beat=beat("one"))
     await bench.platform().registrar.register(BOB, beat=beat("two"))
+
+
+async def test_a_registration_is_bounded(bench: Bench) -> None:
+    """Every router holds it in memory: what one agent may put there has an end."""
+    register = bench.platform().registrar.register
+    await register(BOB, capabilities=[f"c{number}" for number in range(256)], node="n" * 255)
+    for wrong in ({"capabilities": [f"c{number}" for number in range(257)]}, {"node": "n" * 256}):
+        with pytest.raises(InvalidEnvelope) as error:
+            await register(CAROL, **wrong)
+        assert [error.value.field] == list(wrong)
+        assert error.value.value == len(next(iter(wrong.values())))
