@@ -25,6 +25,7 @@ AMS = "ams"
 CAPABILITY_PREFIX = "capability:"
 """A receiver that begins so is no agent's name, but asks for whoever offers a capability."""
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+_ESCAPED = tuple(chr(byte) if chr(byte) in _SAFE else f"={byte:02X}" for byte in range(256))
 _HEX = frozenset("0123456789ABCDEF")
 # Cc control, Cf format (zero width, right-to-left override), Cs surrogate, Co private, Cn none,
 # Zl/Zp line and paragraph separators: invisible in a log and able to make two names look alike.
@@ -129,9 +130,8 @@ def token(name: str) -> str:
     """
     if _SAFE.issuperset(name):
         return name
-    return "".join(
-        chr(byte) if chr(byte) in _SAFE else f"={byte:02X}" for byte in name.encode("utf-8")
-    )
+    # Several times for each message that is routed.
+    return "".join(map(_ESCAPED.__getitem__, name.encode("utf-8")))
 
 
 def untoken(text: str) -> str:

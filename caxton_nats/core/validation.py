@@ -87,8 +87,9 @@ def complete(
             value=ascii(envelope.sender),
             hint="leave sender out, or send on your own subject",
         )
-    own = f"{any_agent_token(sender, platform)}."
-    if envelope.claim is not None and not envelope.claim.object.startswith(own):
+    if envelope.claim is not None and not envelope.claim.object.startswith(
+        own := f"{any_agent_token(sender, platform)}."
+    ):
         # Otherwise anybody could have another's stored content sent to himself.
         raise InvalidEnvelope(
             f"names an object whose name does not start with {own}",

@@ -70,21 +70,35 @@ class Dispatch:
         A receipt has an outcome for every receiver that the message names or that was chosen, in
         its order. If no receiver got the message, the result is the first receiver's error.
         """
-        packed = await asyncio.gather(
-            *(self.pack(one.envelope, one.route.found) for one in batch), return_exceptions=True
-        )
+        packed = await self._pack_all(batch)
         letters: list[tuple[Envelope, Letter]] = []
         for one, pack in zip(batch, packed, strict=True):
             if isinstance(pack, list):
                 letters += [(one.envelope, letter) for letter in pack]
-            elif not isinstance(pack, CaxtonError):
-                raise pack
         stored = iter(await self._store(letters) if letters else [])
         return [
             self._receipt(one, [next(stored) for _ in pack]) if isinstance(pack, list) else pack
             for one, pack in zip(batch, packed, strict=True)
-            if isinstance(pack, list | CaxtonError)
         ]
+
+    async def _pack_all(self, batch: Sequence[Accepted]) -> list[list[Letter] | CaxtonError]:
+        bodies = [codec.encode(one.envelope) for one in batch]
+        # A task each only for what has to be set aside: for the rest it would cost more than this.
+        packed: list[list[Letter] | CaxtonError] = [
+            [] if len(body) > self._max_body else self._letters(one.envelope, one.route.found, body)
+            for one, body in zip(batch, bodies, strict=True)
+        ]
+        large = [at for at, body in enumerate(bodies) if len(body) > self._max_body]
+        if large:
+            given = await asyncio.gather(
+                *(self.pack(batch[at].envelope, batch[at].route.found) for at in large),
+                return_exceptions=True,
+            )
+            for at, pack in zip(large, given, strict=True):
+                if not isinstance(pack, list | CaxtonError):
+                    raise pack
+                packed[at] = pack
+        return packed
 
     async def _store(
         self, letters: Sequence[tuple[Envelope, Letter]]
@@ -108,27 +122,29 @@ class Dispatch:
     async def pack(self, envelope: Envelope, receivers: Sequence[Registration]) -> list[Letter]:
         """Return one letter per receiver; they share their bytes unless content is set aside."""
         body = codec.encode(envelope)
+        letters = self._letters(envelope, receivers, body)
+        if len(body) <= self._max_body:
+            return letters
+        return [
+            msgspec.structs.replace(one, body=await self._set_aside(envelope, one.message_key))
+            for one in letters
+        ]
+
+    def _letters(
+        self, envelope: Envelope, receivers: Sequence[Registration], body: bytes
+    ) -> list[Letter]:
         headers = _headers(envelope)
         urgent = self._is_urgent(envelope)
-        letters = []
-        for registration in receivers:
-            key = message_key(envelope, registration.agent)
-            if len(body) > self._max_body:
-                letter_body = await self._set_aside(envelope, key)
-            else:
-                letter_body = body
-            letters.append(
-                Letter(
-                    registration.agent,
-                    aftercare.way(
-                        self._ports, registration.agent, registration.address, urgent=urgent
-                    ),
-                    key,
-                    letter_body,
-                    headers,
-                )
+        return [
+            Letter(
+                one.agent,
+                aftercare.way(self._ports, one.agent, one.address, urgent=urgent),
+                message_key(envelope, one.agent),
+                body,
+                headers,
             )
-        return letters
+            for one in receivers
+        ]
 
     async def _set_aside(self, envelope: Envelope, key: str) -> bytes:
         """Put the content into the content store and return the envelope with its claim.
@@ -149,20 +165,19 @@ class Dispatch:
         }
         for agent, error in {**one.route.errors, **one.refused}.items():
             outcomes[agent] = Outcome(receiver=agent, error=error)
-        chosen = one.addressed.by_agent()
         # What came over a link is for some of its receivers only.
-        meant = [agent for agent in one.envelope.receiver if agent in outcomes]
-        ordered = (
-            *(_explained(outcomes[agent], chosen.get(agent)) for agent in meant),
-            *(
-                Outcome(receiver=target, target=target, error=error)
-                for target, error in one.addressed.unmet.items()
-            ),
-        )
+        ordered = [outcomes[agent] for agent in one.envelope.receiver if agent in outcomes]
+        if one.addressed.choices:
+            chosen = one.addressed.by_agent()
+            ordered = [_explained(outcome, chosen.get(outcome.receiver)) for outcome in ordered]
+        ordered += [
+            Outcome(receiver=target, target=target, error=error)
+            for target, error in one.addressed.unmet.items()
+        ]
         errors = [outcome.error for outcome in ordered if outcome.error is not None]
         if len(errors) == len(ordered):
             return errors[0]
-        return Receipt(message_id=one.envelope.message_id, outcomes=ordered)
+        return Receipt(message_id=one.envelope.message_id, outcomes=tuple(ordered))
 
     def _outcome(self, registration: Registration, result: Stored | CaxtonError) -> Outcome:
         agent = registration.agent

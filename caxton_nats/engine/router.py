@@ -205,8 +205,10 @@ class Router:
         candidates = {
             at: Candidate(one.envelope, [registration.agent for registration in one.route.found])
             for at, one in accepted.items()
-            if one.route.found
+            if one.envelope.conversation_id and one.route.found
         }
+        if not candidates:
+            return
         refusals = await self._admission.admit(list(candidates.values()))
         for at, refusal in zip(candidates, refusals, strict=True):
             if refusal is not None:
