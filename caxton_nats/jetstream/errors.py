@@ -55,7 +55,7 @@ _TABLE: tuple[tuple[tuple[type[Exception], ...], type[CaxtonError], str, str], .
 # JetStream's own error codes (server/errors.json).
 WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
 QUEUE_FULL = 10077
-NOT_FOUND = frozenset({10014, 10037, 10059})
+NOT_FOUND = frozenset({10014, 10037, 10043, 10059})
 DELETE_FAILED = 10057
 DUPLICATE_IN_PROCESS = 10158
 PERMANENT = frozenset({10052, 10054, 10060, 10111, 10165, 10166, 10168, 10174, 10188})

@@ -192,6 +192,15 @@ async def test_discard_twice(adapter: Adapter, bob: AgentId) -> None:
     assert not await adapter.mailboxes.discard(Origin(acked.stream, acked.sequence))
 
 
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["first", "middle", "last"])
+async def test_discard_twice_wherever_it_lay(adapter: Adapter, bob: AgentId, which: int) -> None:
+    """That a message is gone already is no trouble, whatever else the stream holds."""
+    placed = (await adapter.send(bob, "1", "2", "3"))[which]
+    origin = Origin(placed.stream, placed.sequence)
+    assert await adapter.mailboxes.discard(origin)
+    assert not await adapter.mailboxes.discard(origin)
+
+
 async def test_discard_frees_room(adapter: Adapter, bob: AgentId) -> None:
     """A discarded message no longer counts against the mailbox's bound."""
     keys = [f"fill-{number}" for number in range(adapter.limits.queue_size)]
