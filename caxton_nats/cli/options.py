@@ -17,13 +17,13 @@ from caxton_nats.config import Settings
 from caxton_nats.engine.platform import Platform
 from caxton_nats.telemetry import Event
 
+# The variables are read with all the others, so that `caxton config show` tells them from options.
 NatsUrl = Annotated[
     str | None,
     typer.Option(
         "--nats-url",
-        envvar="CAXTON_NATS_URL",
         metavar="URL",
-        show_default="nats://127.0.0.1:4222",
+        show_default="$CAXTON_NATS_URL, or nats://127.0.0.1:4222",
         help="The NATS server; several with commas.",
     ),
 ]
@@ -34,8 +34,7 @@ RouterChoice = Annotated[
     RouterKind | None,
     typer.Option(
         "--router",
-        envvar="CAXTON_ROUTER",
-        show_default="embedded",
+        show_default="$CAXTON_ROUTER, or embedded",
         help="Route in this process, or ask the router service.",
     ),
 ]

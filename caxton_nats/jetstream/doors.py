@@ -40,9 +40,22 @@ class _Registering(msgspec.Struct, forbid_unknown_fields=True):
     capabilities: tuple[str, ...] = ()
     node: str = ""
     state: AgentState = AgentState.RUNNING
-    instance: str = ""
+    instance: str | None = None
     """Of an agent that takes the lease, and sends heartbeats from now on."""
-    lease: float = 15.0
+    lease: float | None = None
+
+    def beat(self) -> Heartbeat | None:
+        """Return the first heartbeat; None if the agent takes no lease."""
+        if self.instance is not None:
+            beat = Heartbeat(instance=self.instance)
+            return beat if self.lease is None else msgspec.structs.replace(beat, lease=self.lease)
+        if self.lease is None:
+            return None
+        raise InvalidEnvelope(
+            "is missing: without one there is no lease",
+            field="instance",
+            hint='for example {"instance": "bob-1", "lease": 60}',
+        )
 
 
 class _Releasing(msgspec.Struct, forbid_unknown_fields=True):
@@ -174,12 +187,11 @@ class Doors:
     async def _register(self, agent: AgentId, body: bytes) -> dict[str, Any]:
         hint = '{"capabilities": ["translate"]}, or nothing'
         wanted = _read(body, _Registering, hint)
-        beat = Heartbeat(instance=wanted.instance, lease=wanted.lease)
         registration = await self._registrar.register(
             agent,
             capabilities=wanted.capabilities,
             node=wanted.node,
-            beat=beat if wanted.instance else None,
+            beat=wanted.beat(),
             state=wanted.state,
         )
         built: dict[str, Any] = msgspec.to_builtins(registration)

@@ -38,6 +38,23 @@ async def test_every_setting_is_shown_with_its_source(
         assert (one["value"], one["source"], one["where"]) == (value, source, where)
 
 
+async def test_a_variable_is_not_called_an_option(
+    caxton: Caxton, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that has an option beside it, which goes before it."""
+    monkeypatch.setenv("CAXTON_NATS_URL", "nats://there:1")
+    monkeypatch.setenv("CAXTON_ROUTER", "service")
+    found = (await caxton("config", "show", "--json")).json["settings"]
+    for name in ("nats_url", "router"):
+        assert found[name]["source"] == "environment"
+        assert found[name]["where"] == f"CAXTON_{name.upper()}"
+    option = await caxton("config", "show", "--nats-url", "nats://here:1", "--json")
+    assert option.json["settings"]["nats_url"]["source"] == "command line"
+    monkeypatch.setenv("CAXTON_ROUTER", "both")
+    wrong = await caxton("config", "show", "--json")
+    assert (wrong.code, wrong.error["field"], wrong.error["value"]) == (3, "CAXTON_ROUTER", "both")
+
+
 async def test_the_settings_are_a_table_for_people(caxton: Caxton) -> None:
     """One line each: setting, value, source."""
     lines = [line.split() for line in (await caxton("config", "show")).out.splitlines()]

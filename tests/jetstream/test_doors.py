@@ -237,6 +237,14 @@ async def test_heartbeats_and_releases(connection: Connection, doors: Doors) -> 
         assert answer == {"agent": f"{name}@here", "released": released}
 
 
+@pytest.mark.parametrize("lease", ['"lease": 60', '"instance": null, "lease": 60'])
+async def test_a_lease_of_no_instance(connection: Connection, doors: Doors, lease: str) -> None:
+    """Who asks for a lease and could not renew it is told so, and not registered without one."""
+    error = (await ask(connection, "register.bob", f"{{{lease}}}".encode()))["error"]
+    assert (error["code"], error["field"]) == ("InvalidEnvelope", "instance")
+    assert "bob-1" in error["hint"]
+
+
 @pytest.mark.parametrize("door", ["register", "heartbeat", "release"])
 async def test_a_body_that_cannot_be_read(connection: Connection, doors: Doors, door: str) -> None:
     """Neither JSON of another form nor no JSON is taken; the hint shows an example."""
