@@ -9,7 +9,7 @@
       HandlerError            the receiving agent's fault: retried by policy, then dead-lettered
         HandlerFailed  HandlerRejected  AgentNotResponding
       TransportError          infrastructure: retried
-        NotConnected  PublishUnconfirmed  StreamMissing  RevisionConflict
+        NotConnected  PublishUnconfirmed  StreamMissing  RevisionConflict  ResourceExhausted
       RegistryError           AgentAlreadyRegistered  InvalidStateTransition
       ConversationNotFound  MessageNotFound  MessageInHand
                               an operator asked for what is not there, or not to be had now
@@ -204,6 +204,12 @@ class StreamMissing(TransportError):
 
 class RevisionConflict(TransportError):
     """Somebody else wrote the record first; read it again and decide again."""
+
+
+class ResourceExhausted(TransportError):
+    """The server has no room for it: consumers of a stream, disk or memory."""
+
+    failure = FailureReason.RESOURCE_EXHAUSTED
 
 
 class RegistryError(CaxtonError):

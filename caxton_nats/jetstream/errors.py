@@ -15,6 +15,7 @@ from caxton_nats.core.errors import (
     NotConnected,
     PublishUnconfirmed,
     QueueFull,
+    ResourceExhausted,
     RevisionConflict,
     StreamMissing,
     TransportError,
@@ -57,6 +58,14 @@ WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
 QUEUE_FULL = 10077
 NOT_FOUND = frozenset({10014, 10037, 10043, 10059})
 DELETE_FAILED = 10057
+_MORE_ROOM = "the server needs more disk or memory, or higher limits of them"
+EXHAUSTED = {
+    10023: _MORE_ROOM,
+    10026: "deregister agents that are gone, or start a platform with more shards",
+    10028: _MORE_ROOM,
+    10047: _MORE_ROOM,
+}
+"""What makes room again."""
 DUPLICATE_IN_PROCESS = 10158
 PERMANENT = frozenset({10052, 10054, 10060, 10111, 10165, 10166, 10168, 10174, 10188})
 
@@ -84,6 +93,9 @@ def api_error(err_code: int, description: str, what: str) -> CaxtonError:
     gone = err_code == DELETE_FAILED and "no message found" in description
     if err_code in NOT_FOUND or gone:
         return StreamMissing(f"{what}: {description}", hint="run `caxton topology check`")
+    if err_code in EXHAUSTED:
+        reason = f"{what}: {description}"
+        return ResourceExhausted(reason, value=err_code, hint=EXHAUSTED[err_code])
     if err_code in PERMANENT:
         return ConfigurationError(f"{what}: {description}", value=err_code)
     return TransportError(f"{what}: {description}", value=err_code)

@@ -15,6 +15,7 @@ from caxton_nats.core.errors import (
     NotConnected,
     PublishUnconfirmed,
     QueueFull,
+    ResourceExhausted,
     RevisionConflict,
     StreamMissing,
     TransportError,
@@ -132,7 +133,17 @@ def test_a_full_mailbox_is_told_from_a_full_stream() -> None:
         assert (error.reason, error.value) == (f"{WHAT}: {other}", 10077)
 
 
-@pytest.mark.parametrize("code", [10014, 10037, 10059])
+@pytest.mark.parametrize("code", [10023, 10026, 10028, 10047])
+def test_no_room_at_the_server(code: int) -> None:
+    """It is tried again, under the seed's word for it, and says what makes room."""
+    error = api_error(code, "limit reached", WHAT)
+    assert isinstance(error, TransportError)
+    assert type(error) is ResourceExhausted
+    assert error.reason == f"{WHAT}: limit reached"
+    assert error.hint
+
+
+@pytest.mark.parametrize("code", [10014, 10037, 10043, 10059])
 def test_what_is_not_there_is_missing(code: int) -> None:
     """A consumer, a message or a stream that is not found."""
     error = api_error(code, "not found", WHAT)
@@ -161,9 +172,9 @@ def test_messages_that_are_too_large_for_a_stream_are_permanent() -> None:
     assert 10054 in errors.PERMANENT
 
 
-@pytest.mark.parametrize("code", [0, 10008, 10023, 19999])
+@pytest.mark.parametrize("code", [0, 10008, 19999])
 def test_any_other_code_is_tried_again(code: int) -> None:
-    """Insufficient resources, no leader, a code of a newer server: it may pass."""
+    """No leader, a code of a newer server: it may pass."""
     error = api_error(code, "later", WHAT)
     assert type(error) is TransportError
     assert (error.reason, error.value) == (f"{WHAT}: later", code)
