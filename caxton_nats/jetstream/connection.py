@@ -130,7 +130,14 @@ class Connection:
         # nats-py closes what was never opened with an AssertionError, and writes what is left to a
         # server that has died.
         with suppress(OSError, AssertionError):
-            await self.client.close()
+            try:
+                await self.client.close()
+            except asyncio.CancelledError:
+                # nats-py cancels its reconnecting, and with it, now and then, the end of the
+                # transport that it waits for itself. Only what is meant for us goes on.
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
 
 
 async def connect(url: str, *, name: str, request_timeout: float = 5.0) -> Connection:

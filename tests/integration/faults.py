@@ -27,8 +27,8 @@ class Unsettling:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
-    async def open(self, agent: AgentId) -> Inbox:
-        return _UnsettlingInbox(await self._real.open(agent), self)
+    async def open(self, agent: AgentId, *, urgent: bool = False) -> Inbox:
+        return _UnsettlingInbox(await self._real.open(agent, urgent=urgent), self)
 
     def loses(self, disposition: Disposition) -> bool:
         if self.left and isinstance(disposition, self._kind):

@@ -204,3 +204,15 @@ async def test_closing_after_the_server_has_died_is_quiet(
     async with asyncio.timeout(5):
         await connection.close()
     assert not any(one.exc_info or one.levelno > logging.WARNING for one in caplog.records)
+
+
+async def test_closing_while_nats_py_connects_again(embedded_url: str) -> None:
+    """It cancels its own waiting for the old transport; nobody has cancelled who closes."""
+    connection = await connect(embedded_url, name="test")
+    transport = connection.client._transport
+    assert transport is not None
+    reconnecting = asyncio.create_task(transport.wait_closed())  # type: ignore[no-untyped-call]
+    await asyncio.sleep(0)
+    reconnecting.cancel()
+    await asyncio.wait([reconnecting])
+    await connection.close()
