@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from caxton_nats.core.dead_letter import REDRIVES_HEADER, DeadLetter, Origin, Stage
-from caxton_nats.core.envelope import Claim
+from caxton_nats.core.envelope import Claim, Envelope
 from caxton_nats.core.errors import CaxtonError, ConfigurationError
 from caxton_nats.core.identifiers import AgentId, token
 from caxton_nats.core.lifecycle import stopped
 from caxton_nats.core.registry import AgentState
 from caxton_nats.engine import aftercare, stored
+from caxton_nats.engine.dispatch import message_key
 from caxton_nats.engine.remote import RemoteAgents
 from caxton_nats.ports import Door, Letter, Ports, Submission
 from caxton_nats.telemetry import Action, Event, Observer, event
@@ -100,6 +101,8 @@ class Redrive:
     async def _to_mailbox(self, letter: DeadLetter) -> None:
         # By the way it came, for the sake of the order within its conversation.
         urgent = aftercare.is_urgent(self._ports, letter.agent, letter.subject)
+        body = await self.original(letter)
+        envelope = stored.readable(body)
         post = Letter(
             letter.agent,
             aftercare.way(
@@ -108,11 +111,10 @@ class Redrive:
                 await self._remote.address(letter.agent),
                 urgent=urgent,
             ),
-            f"redrive.{token(letter.id)}",
-            await self.original(letter),
+            _key(letter, envelope),
+            body,
             {**letter.headers, REDRIVES_HEADER: str(letter.redrives + 1)},
         )
-        envelope = stored.readable(post.body)
         for result in await self._ports.publisher.publish([post]):
             if isinstance(result, CaxtonError):
                 raise result
@@ -151,3 +153,14 @@ class Redrive:
                 # Whom it reached will take another try for the duplicate that it is.
                 if outcome.error is not None:
                     raise outcome.error
+
+
+def _key(letter: DeadLetter, envelope: Envelope | None) -> str:
+    """Return the identity under which the mailbox takes the letter's message once.
+
+    What reached no mailbox goes there as its sender would send it again: whichever comes first is
+    the one copy.
+    """
+    if letter.stage is Stage.RESOLVE and envelope is not None:
+        return message_key(envelope, letter.agent)
+    return f"redrive.{token(letter.id)}"

@@ -187,6 +187,23 @@ async def test_stopped_among_several_receivers(bench: Bench, platform: Platform)
     assert (letter.agent, letter.message_id) == (BOB, "m-1")
 
 
+@pytest.mark.parametrize("first", ["redriven", "sent again"])
+async def test_stopped_and_back(bench: Bench, platform: Platform, first: str) -> None:
+    """Redriven by an operator and sent again by its sender, what it missed is stored once."""
+    await becomes(platform, STOPPED)
+    assert isinstance(await routed(platform, **talk(1)), AgentStopped)
+    (letter,) = await bench.dead()
+    await platform.registrar.register(BOB)
+    if first == "redriven":
+        await platform.redrive.redrive(letter.id)
+    again = await routed(platform, **talk(1))
+    if first == "sent again":
+        await platform.redrive.redrive(letter.id)
+    assert isinstance(again, Receipt)
+    assert again.outcomes[0].duplicate is (first == "redriven")
+    assert (await bench.pending(), await bench.dead()) == (1, [])
+
+
 async def test_stopped_with_content_too_large_for_a_message(bench: Bench) -> None:
     """The content is kept, and arrives with the redriven message when the agent is back."""
     platform = await bench.known(
