@@ -19,7 +19,7 @@ from caxton_nats.core.capability import Strategy, Wanted, names_of
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import NoCapableAgent
 from caxton_nats.core.identifiers import AgentId, MessageId
-from caxton_nats.core.lease import Health
+from caxton_nats.core.lease import Health, is_available
 from caxton_nats.core.registry import AgentState, Registry
 
 _NAMED = 3
@@ -68,12 +68,9 @@ class _Among(msgspec.Struct, frozen=True):
     scene: Scene
 
     def available(self, agent: AgentId, *states: AgentState) -> bool:
-        registration = self.scene.registry.find(agent)
-        return (
-            agent != self.envelope.sender
-            and registration is not None
-            and registration.state in (AgentState.RUNNING, *states)
-            and self.scene.health.is_available(agent, self.scene.now)
+        scene, states = self.scene, (AgentState.RUNNING, *states)
+        return agent != self.envelope.sender and is_available(
+            agent, scene.registry, scene.health, scene.now, states=states
         )
 
     def first(self, start: int) -> AgentId | None:

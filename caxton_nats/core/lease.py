@@ -6,13 +6,14 @@ is read with the nats command line tool) is nobody's to judge, and counts as ava
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
 from caxton_nats.core.errors import AgentAlreadyRegistered, InvalidEnvelope
 from caxton_nats.core.identifiers import AgentId, check_text, token
+from caxton_nats.core.registry import AgentState, Registry
 
 LEASE_BOUNDS = (1.0, 3600.0)
 """Seconds that a lease may last."""
@@ -109,6 +110,19 @@ def given_back(lease: Lease, *, now: datetime) -> Lease:
     return msgspec.structs.replace(
         lease, instance="", last_heartbeat=now, expires_at=now, healthy=False, reason=STOPPED
     )
+
+
+def is_available(
+    agent: AgentId,
+    registry: Registry,
+    health: Health,
+    now: datetime,
+    *,
+    states: Sequence[AgentState] = (AgentState.RUNNING,),
+) -> bool:
+    """Return whether the agent may be found: it is in one of the states, and is well."""
+    found = registry.find(agent)
+    return found is not None and found.state in states and health.is_available(agent, now)
 
 
 class Health:

@@ -60,7 +60,7 @@ class Mailbox:
         self._loops: list[asyncio.Task[None]] = []
         self._draining = False
         self.attended = asyncio.Event()
-        """Set once the mailbox has been opened."""
+        """Set once the mailbox has been opened, or will not be any more."""
 
     def start(self) -> None:
         """Begin to take mail."""
@@ -81,6 +81,11 @@ class Mailbox:
             )
         ]
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether it takes no more mail."""
+        return self._draining
+
     async def drain(self) -> None:
         """Take no more, let running handlers finish within the limit, give the rest back.
 
@@ -90,6 +95,7 @@ class Mailbox:
         self._draining = True
         self._handling.stop()
         await end(self._loops[:2])
+        self.attended.set()
         # First of all: what is given back must not come again to this very inbox.
         left = await self._intake.close()
         own = asyncio.current_task()

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from caxton_nats.core.capability import wanted
 from caxton_nats.core.health import DetailedHealthStatus
 from caxton_nats.core.identifiers import AgentId, agent_id
-from caxton_nats.core.lease import Health
+from caxton_nats.core.lease import Health, is_available
 from caxton_nats.core.registry import Registry
 from caxton_nats.core.remote import AgentLocation, Local, RouteInfo, locate
 from caxton_nats.core.routing import agent_not_found
@@ -114,6 +115,19 @@ class Platform:
         if registration is None:
             raise agent_not_found(agent)
         return Local(registration)
+
+    def offering(self, capability: str, *, besides: AgentId) -> list[AgentId]:
+        """Return the agents that are Running, well, and offer a capability, besides one."""
+        now = self.ports.clock.now()
+        for offer in wanted(capability).offers:
+            found = [
+                agent
+                for agent in self.registry.offering(offer)
+                if agent != besides and is_available(agent, self.registry, self.health, now)
+            ]
+            if found:
+                return found
+        return []
 
     def mailbox(self, agent: AgentId, receiver: Receiver) -> Mailbox:
         """Return the agent's mailbox, not started yet."""

@@ -24,7 +24,6 @@ from typing import Any, TypeVar
 import msgspec
 
 from caxton_nats.core import codec
-from caxton_nats.core.capability import wanted
 from caxton_nats.core.envelope import NO_CONTENT, Envelope, value_content
 from caxton_nats.core.errors import (
     AgentAlreadyRegistered,
@@ -66,6 +65,8 @@ class Agent:
         self._mailbox: Mailbox | None = None
         self._tenure: Tenure | None = None
         self._ending: asyncio.Task[None] | None = None
+        self._lost: CaxtonError | None = None
+        """Why it has stopped, if that was not its own doing."""
 
     # Handlers
 
@@ -97,6 +98,7 @@ class Agent:
 
         Raises:
             AgentAlreadyRegistered: another process is this agent now, or this object is.
+            CaxtonError: it was stopped or deregistered while it started.
         """
         agent = platform.agent_id(self.name)
         if self._mailbox is not None:
@@ -106,13 +108,16 @@ class Agent:
             capabilities=self.capabilities, node=f"{socket.gethostname()}/{os.getpid()}"
         )
         self._tenure, self._platform = tenure, platform
-        self._mailbox = platform.mailbox(agent, self._dialogue)
-        self._mailbox.start()
+        self._lost = None
+        mailbox = self._mailbox = platform.mailbox(agent, self._dialogue)
+        mailbox.start()
         try:
-            await self._mailbox.attended.wait()
+            await mailbox.attended.wait()
         except asyncio.CancelledError:
             await self.stop()
             raise
+        if mailbox.is_draining:
+            raise self._stopped_early()
         return registration
 
     async def stop(self) -> None:
@@ -295,23 +300,14 @@ class Agent:
     def find(self, capability: str) -> list[AgentId]:
         """Return the agents that offer a capability, by name.
 
-        This agent is left out, and so are those who are away, silent, or say that they are ill.
+        This agent is left out, and so are those who are not Running (a draining agent takes nothing
+        new), are away, silent, or say that they are ill.
 
         Args:
             capability: ``shout`` for any version of it, ``shout:v2.0`` for one, or
                 ``shout:v2.0,v1.5`` for the first of these that anybody offers.
         """
-        platform = self._on_platform()
-        now = platform.ports.clock.now()
-        for offer in wanted(capability).offers:
-            found = [
-                agent
-                for agent in platform.registry.offering(offer)
-                if agent != self.id and platform.health.is_available(agent, now)
-            ]
-            if found:
-                return found
-        return []
+        return self._on_platform().offering(capability, besides=self.id)
 
     def deadline(self, seconds: float) -> datetime:
         """Return the moment ``seconds`` from now, for ``reply_by``."""
@@ -319,7 +315,11 @@ class Agent:
 
     def _stop_because(self, error: CaxtonError) -> None:
         log.error("%s stops: %s", self.name, error)
+        self._lost = error
         self._ending = asyncio.create_task(self.stop(), name=f"stop {self.name}")
+
+    def _stopped_early(self) -> CaxtonError:
+        return self._lost or NotConnected(f"{self.id} was stopped while it started")
 
     def _require_mailbox(self) -> None:
         """Refuse what a stopped agent is asked for: nothing could come back to it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -14,6 +15,8 @@ from caxton_nats.config import Settings
 from caxton_nats.core.errors import (
     AgentAlreadyRegistered,
     AgentNotFound,
+    AgentStopped,
+    CaxtonError,
     InvalidEnvelope,
     NotConnected,
 )
@@ -29,6 +32,7 @@ from tests.plugins.eventually import eventually
 from tests.sdk.stage import QUICK, Stage
 
 LEASE = 9.0
+_NOT_NOW = NotConnected("not now")
 
 
 class Town:
@@ -207,6 +211,38 @@ async def test_stopped_is_of_one_registration(town: Town) -> None:
     alice = await town.start(platform, "alice")
     await bob.send("inform", alice.id)
     await bob.stop()
+
+
+@pytest.mark.parametrize("how", ["stopped", "removed", "told to stop"])
+async def test_ended_while_it_starts(town: Town, how: str) -> None:
+    """A start that does not come to its end, because somebody else ended it, says why."""
+    operator, platform = await town.process(), await town.process()
+    mailboxes = Failing(platform.ports.mailboxes, open=[_NOT_NOW] * 100)
+    slow = msgspec.structs.replace(platform.ports, mailboxes=mailboxes)
+    object.__setattr__(platform, "ports", slow)
+    bob = Agent("bob")
+    starting = asyncio.create_task(bob.start(platform))
+    await eventually(lambda: "open" in mailboxes.calls, what="the start is under way")
+    expected: type[CaxtonError] = NotConnected
+    if how == "stopped":
+        await operator.registrar.update_state(operator.agent_id("bob"), AgentState.STOPPED)
+        expected = AgentStopped
+    elif how == "removed":
+        await operator.registrar.deregister(operator.agent_id("bob"))
+        expected = AgentNotFound
+    else:
+        await bob.stop()
+    await town.clock.advance(LEASE)
+    with pytest.raises(expected):
+        await asyncio.wait_for(starting, 10)
+
+
+async def test_who_does_not_run_is_not_found(town: Town) -> None:
+    """A draining agent takes nothing new, so nobody is sent to it."""
+    platform = await town.process()
+    bob, alice = await town.start(platform, "bob", "shout"), await town.start(platform, "alice")
+    await platform.registrar.update_state(bob.id, AgentState.DRAINING)
+    assert alice.find("shout") == []
 
 
 async def test_stopped_before_the_agent_listened(town: Town) -> None:
