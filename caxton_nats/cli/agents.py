@@ -11,8 +11,9 @@ import typer
 
 from caxton_nats.cli.exits import Exit
 from caxton_nats.cli.options import AsJson, NatsUrl, RouterChoice, connected, noun, work
-from caxton_nats.cli.output import facts, say, show, table
+from caxton_nats.cli.output import facts, moment, say, show, table
 from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.lease import Lease
 from caxton_nats.core.lifecycle import seconds
 from caxton_nats.core.registry import AgentState, Registration
 from caxton_nats.core.routing import agent_not_found
@@ -59,6 +60,8 @@ def list_agents(
             )
             for one in found
         ]
+        narrowed = capability is not None or after is not None
+        nobody = "no agents are found" if narrowed else "no agents are registered"
         titles = (
             *("agent", "state", "capabilities", "connected", "pending", "health"),
             "registered since",
@@ -69,7 +72,7 @@ def list_agents(
         }
         show(
             document,
-            table(*titles, rows=rows, right=("pending",), empty="no agents are registered"),
+            table(*titles, rows=rows, right=("pending",), empty=nobody),
             as_json=as_json,
         )
         if more and not as_json:
@@ -91,9 +94,10 @@ def show_agent(name: Name, *, nats_url: NatsUrl = None, as_json: AsJson = False)
                 raise agent_not_found(agent)
             status = await platform.ports.mailboxes.status(agent)
             counts = await platform.ports.dead_letters.count()
+            lease = platform.health.find(agent)
         dead = {reason: number for (whose, reason), number in counts.items() if whose == agent}
         document = {**_document(platform, found[0], status), "dead_letters": dead}
-        show(document, _facts(document, found[0]), as_json=as_json)
+        show(document, _facts(document, found[0], lease), as_json=as_json)
         return Exit.OK
 
     return work(shown())
@@ -157,7 +161,7 @@ def change_state(
                 state,
                 drain=None if deadline is None else seconds(deadline),
             )
-        until = f" until {made.drain_until.isoformat()}" if made.drain_until else ""
+        until = f" until {moment(made.drain_until)}" if made.drain_until else ""
         unheard = ", ".join(made.missing) or "the routers could not be asked"
         show(
             msgspec.to_builtins(made),
@@ -213,7 +217,7 @@ def _document(
     trouble = platform.health.trouble(registration.agent, platform.ports.clock.now())
     return {
         **msgspec.to_builtins(registration),
-        "available": not trouble,
+        "available": registration.state is AgentState.RUNNING and not trouble,
         "trouble": trouble,
         "last_heartbeat": msgspec.to_builtins(lease.last_heartbeat) if lease else None,
         "connected": status.attended,
@@ -222,7 +226,7 @@ def _document(
     }
 
 
-def _facts(document: dict[str, Any], registration: Registration) -> Any:
+def _facts(document: dict[str, Any], registration: Registration, lease: Lease | None) -> Any:
     dead = [f"{number} {reason}" for reason, number in document["dead_letters"].items()]
     return facts(
         {
@@ -234,7 +238,7 @@ def _facts(document: dict[str, Any], registration: Registration) -> Any:
             "registered since": registration.registered_at,
             "registered by": registration.node,
             "health": document["trouble"] or "well",
-            "last heartbeat": document["last_heartbeat"] or "none: it has no lease",
+            "last heartbeat": lease.last_heartbeat if lease else "none: it has no lease",
             "pending": document["pending"],
             "in flight": document["in_flight"],
             "queue size": registration.queue_size,

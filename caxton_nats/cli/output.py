@@ -43,10 +43,15 @@ def visible(text: str, *, keep: str = "") -> str:
     )
 
 
+def moment(value: datetime) -> str:
+    """Return a moment as people read it, the same everywhere; JSON has it in full."""
+    return value.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
 def cell(value: object) -> Text:
     """Return a value as one cell of a table; it is never read as markup."""
     if isinstance(value, datetime):
-        return Text(value.strftime("%Y-%m-%d %H:%M:%SZ"))
+        return Text(moment(value))
     if isinstance(value, bool):
         return Text("yes" if value else "no")
     if isinstance(value, list | tuple):

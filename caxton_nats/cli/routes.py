@@ -9,7 +9,7 @@ import typer
 
 from caxton_nats.cli.exits import Exit
 from caxton_nats.cli.options import AsJson, NatsUrl, connected, noun, work
-from caxton_nats.cli.output import show, table
+from caxton_nats.cli.output import moment, show, table
 from caxton_nats.core.errors import AgentNotFound
 from caxton_nats.core.remote import MAX_HOPS
 
@@ -75,7 +75,8 @@ def set_route(
             made = await platform.update_remote_route(name, node, hops)
         show(
             msgspec.to_builtins(made),
-            f"{made.agent} is reached over {made.node}, {made.hops} hops, until {made.expires_at}",
+            f"{made.agent} is reached over {made.node}, {made.hops} hops,"
+            f" until {moment(made.expires_at)}",
             as_json=as_json,
         )
         return Exit.OK

@@ -167,7 +167,7 @@ def choose(target: AgentId, envelope: Envelope, scene: Scene) -> Choice:
 def _nobody(target: AgentId, wanted: Wanted, envelope: Envelope, scene: Scene) -> NoCapableAgent:
     names = [agent for offer in wanted.offers for agent in scene.registry.offering(offer)]
     why = [
-        f"{agent} is {_trouble(agent, envelope, scene)}" for agent in dict.fromkeys(names[:_NAMED])
+        f"{agent} ({_trouble(agent, envelope, scene)})" for agent in dict.fromkeys(names[:_NAMED])
     ]
     if len(names) > _NAMED:
         why.append(f"{len(names) - _NAMED} more")

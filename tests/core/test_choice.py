@@ -145,7 +145,7 @@ def test_affinity_with_somebody_who_is_draining() -> None:
     view = scene(drains, participants=(BOB,))
     assert chosen("affinity", view, conversation_id="c-1").agents == (BOB,)
     error = refused("capability:shout", view)
-    assert error.reason == "nobody who offers shout is available: bob@here is draining"
+    assert error.reason == "nobody who offers shout is available: bob@here (draining)"
 
 
 def test_versions_in_order_of_preference() -> None:
@@ -205,8 +205,8 @@ def test_nobody_is_available() -> None:
     view.health.put(msgspec.structs.replace(silent, agent=DAVE))
     view.health.put(msgspec.structs.replace(silent, agent=AgentId("z@here")))
     assert refused("capability:shout", view).reason == (
-        "nobody who offers shout is available: alice@here is the sender, bob@here is no disk,"
-        " carol@here is silent since 2026-05-01T11:59:59+00:00, 2 more"
+        "nobody who offers shout is available: alice@here (the sender), bob@here (no disk),"
+        " carol@here (silent since 2026-05-01T11:59:59+00:00), 2 more"
     )
 
 
