@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 
+import msgspec
+
 from caxton_nats.core.dead_letter import DeadLetter, decode, encode
-from caxton_nats.core.errors import RevisionConflict
+from caxton_nats.core.errors import ConfigurationError, InvalidEnvelope, RevisionConflict
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.remote import any_agent_from_token, any_agent_token
 from caxton_nats.jetstream import direct, subjects
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.headers import EXPECTED_LAST_SUBJECT, EXPECTED_LAST_SUBJECT_SEQUENCE
 from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
+
+log = logging.getLogger("caxton_nats.jetstream")
 
 
 class DlqStream:
@@ -41,17 +46,20 @@ class DlqStream:
         return True
 
     async def list(self, *, limit: int = 100, agent: AgentId | None = None) -> list[DeadLetter]:
-        """Return the newest letters first."""
+        """Return the newest letters first; what is none is logged."""
         whose = "*" if agent is None else any_agent_token(agent, self._platform)
-        records = await direct.newest(
-            self._connection, subjects.DLQ_STREAM, f"{subjects.DLQ}.*.{whose}.*", limit
+        return await direct.newest_of(
+            self._connection, subjects.DLQ_STREAM, f"{subjects.DLQ}.*.{whose}.*", limit, _listed
         )
-        return [decode(record.body) for record in records]
 
     async def get(self, letter_id: str) -> DeadLetter | None:
-        """Return the letter, or None."""
+        """Return the letter, or None.
+
+        Raises:
+            ConfigurationError: somebody else wrote what is there.
+        """
         record = await self._find(letter_id)
-        return decode(record.body) if record else None
+        return _read(record) if record else None
 
     async def remove(self, letter_id: str) -> bool:
         """Remove the letter; False if there was none."""
@@ -71,7 +79,12 @@ class DlqStream:
         counts: Counter[tuple[AgentId, str]] = Counter()
         for subject, number in (info["state"].get("subjects") or {}).items():
             reason, agent = subject.split(".")[2:4]
-            counts[any_agent_from_token(agent, self._platform), reason] += number
+            try:
+                whose = any_agent_from_token(agent, self._platform)
+            except InvalidEnvelope:
+                # Whoever wrote that did not mean an agent.
+                continue
+            counts[whose, reason] += number
         return dict(counts)
 
     async def _find(self, letter_id: str) -> direct.Record | None:
@@ -81,3 +94,23 @@ class DlqStream:
         return await direct.first(
             self._connection, subjects.DLQ_STREAM, f"{subjects.DLQ}.*.*.{letter_id}"
         )
+
+
+def _read(record: direct.Record) -> DeadLetter:
+    try:
+        return decode(record.body)
+    except msgspec.DecodeError as error:
+        raise ConfigurationError(
+            f"the dead letter is not readable: {error}",
+            field=f"{subjects.DLQ_STREAM} {record.subject}",
+            hint="somebody else wrote it: remove it with"
+            f" `nats stream rmm {subjects.DLQ_STREAM} {record.sequence}`",
+        ) from None
+
+
+def _listed(record: direct.Record) -> DeadLetter | None:
+    try:
+        return _read(record)
+    except ConfigurationError as error:
+        log.warning("%s", error)
+        return None

@@ -186,7 +186,9 @@ class JetStreamMailboxes:
         found: Counter[AgentId] = Counter()
         for shard in counts:
             for subject, number in shard.items():
-                found[subjects.agent_of(subject, self._platform)] += number
+                agent = self._owner(subject)
+                if agent is not None:
+                    found[agent] += number
         return dict(found)
 
     async def remove(self, agent: AgentId) -> None:
@@ -298,7 +300,7 @@ class JetStreamMailboxes:
                 return found
 
     def _owner(self, subject: str) -> AgentId | None:
-        """Return whose mailbox a consumer reads; None if it is not one of ours."""
+        """Return whose mailbox the subject is; None if it is not one of ours."""
         try:
             return subjects.agent_of(subject, self._platform)
         except InvalidEnvelope:
