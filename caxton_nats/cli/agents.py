@@ -16,7 +16,7 @@ from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.lease import Lease
 from caxton_nats.core.lifecycle import seconds
 from caxton_nats.core.registry import AgentState, Registration
-from caxton_nats.core.routing import agent_not_found
+from caxton_nats.core.routing import agent_not_found, check_own
 from caxton_nats.engine.platform import Platform
 from caxton_nats.ports import MailboxStatus
 
@@ -89,9 +89,10 @@ def show_agent(name: Name, *, nats_url: NatsUrl = None, as_json: AsJson = False)
     async def shown() -> int:
         async with connected(nats_url) as platform:
             agent = platform.agent_id(name)
+            check_own(agent, platform.name)
             found = await platform.ports.registry_store.load(agent)
             if found is None:
-                raise agent_not_found(agent)
+                raise agent_not_found(agent, field="agent")
             status = await platform.ports.mailboxes.status(agent)
             counts = await platform.ports.dead_letters.count()
             lease = platform.health.find(agent)
@@ -185,7 +186,7 @@ def deregister_agent(
             agent = platform.agent_id(name)
             known = await platform.registrar.deregister(agent)
             if not known:
-                raise agent_not_found(agent)
+                raise agent_not_found(agent, field="agent")
             left = (await platform.ports.mailboxes.status(agent)).pending
         show(
             {"agent": agent, "deregistered": known, "pending": left},

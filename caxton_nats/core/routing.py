@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from caxton_nats.core.envelope import Envelope
-from caxton_nats.core.errors import AgentNotFound, CaxtonError
+from caxton_nats.core.errors import AgentNotFound, CaxtonError, InvalidEnvelope
 from caxton_nats.core.identifiers import AgentId, platform_part
 from caxton_nats.core.registry import Registration, Registry
 
@@ -58,11 +58,27 @@ def meant(found: Route, headers: Mapping[str, str], platform: str) -> Route:
     )
 
 
-def agent_not_found(agent: AgentId) -> AgentNotFound:
-    """Return the error for a receiver that nobody registered."""
+def agent_not_found(agent: AgentId, *, field: str = "receiver") -> AgentNotFound:
+    """Return the error for an agent that nobody registered; ``field`` says what it was to be."""
     return AgentNotFound(
         f"no agent {agent} is registered",
-        field="receiver",
+        field=field,
         value=agent,
         hint="see `caxton agents` for the registered names",
     )
+
+
+def check_own(agent: AgentId, platform: str) -> None:
+    """Refuse an agent of another platform: its registration and its mailbox are there.
+
+    Raises:
+        InvalidEnvelope: it is one.
+    """
+    if platform_part(agent) != platform:
+        raise InvalidEnvelope(
+            "an agent of another platform is registered there, not here",
+            field="agent",
+            limit=platform,
+            value=agent,
+            hint="what waits for other platforms: see `caxton routes`",
+        )

@@ -86,7 +86,7 @@ class Lifecycle:
     async def _load(self, agent: AgentId) -> tuple[Registration, int]:
         stored = await self._ports.registry_store.load(agent)
         if stored is None:
-            raise agent_not_found(agent)
+            raise agent_not_found(agent, field="agent")
         return stored
 
     async def _lost(self, agent: AgentId, wanted: AgentState) -> CaxtonError:

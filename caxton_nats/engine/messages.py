@@ -17,6 +17,7 @@ from caxton_nats.core.dead_letter import DeadLetter, Origin, Stage
 from caxton_nats.core.envelope import Envelope, content_bytes
 from caxton_nats.core.errors import CaxtonError, MessageInHand, MessageNotFound, MessageRemoved
 from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.routing import check_own
 from caxton_nats.engine import stored
 from caxton_nats.engine.burial import Burial
 from caxton_nats.ports import Delivery, Ports
@@ -44,9 +45,10 @@ class PendingMessage(msgspec.Struct, frozen=True, kw_only=True):
 class Messages:
     """What an operator does with messages that are pending."""
 
-    def __init__(self, ports: Ports, burial: Burial) -> None:
+    def __init__(self, ports: Ports, burial: Burial, *, platform: str) -> None:
         self._ports = ports
         self._burial = burial
+        self._platform = platform
 
     async def get(self, agent: AgentId, which: str) -> PendingMessage:
         """Return one message by its message id, or by where it lies (``CAXTON_MAILBOX_3-17``).
@@ -83,6 +85,7 @@ class Messages:
             MessageInHand: it was handed to the agent, which runs and may be working on it.
             TransportError: it is not certain whether it is a dead letter already; do it again.
         """
+        check_own(agent, self._platform)
         mailboxes = self._ports.mailboxes
         await mailboxes.hold(agent, self._ports.clock.now() + _HELD)
         try:
@@ -122,12 +125,18 @@ class Messages:
             log.warning("the mailbox of %s goes on in %s: %s", agent, _HELD, error)
 
     async def _find(self, agent: AgentId, which: str) -> Sequence[PendingMessage]:
+        check_own(agent, self._platform)
         held = (await self._ports.mailboxes.status(agent)).pending
         everything = await self.list(agent, limit=held + 1)
         return [one for one in everything if which in (one.origin.key, _message_id(one))]
 
     async def list(self, agent: AgentId, *, limit: int = 100) -> list[PendingMessage]:
-        """Return what lies in the agent's mailbox, in somebody's hands or not, the newest first."""
+        """Return what lies in the agent's mailbox, in somebody's hands or not, the newest first.
+
+        Raises:
+            InvalidEnvelope: an agent of another platform; so do the other methods.
+        """
+        check_own(agent, self._platform)
         found = await self._ports.mailboxes.list(agent, limit=limit)
         return [_pending(agent, one) for one in found]
 

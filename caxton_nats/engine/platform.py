@@ -72,7 +72,7 @@ class Platform:
     @property
     def messages(self) -> Messages:
         """What lies in mailboxes."""
-        return Messages(self.ports, self.burial)
+        return Messages(self.ports, self.burial, platform=self.name)
 
     async def statistics(self) -> Overview:
         """Return what all routers have measured, and what the streams hold."""

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from caxton_nats.core.capability import check_capabilities
-from caxton_nats.core.errors import AgentAlreadyRegistered, InvalidEnvelope, RevisionConflict
+from caxton_nats.core.errors import AgentAlreadyRegistered, RevisionConflict
 from caxton_nats.core.identifiers import (
     MAX_NAME,
     AgentId,
     check_free,
     check_text,
-    platform_part,
 )
 from caxton_nats.core.lease import (
     Health,
@@ -25,7 +24,7 @@ from caxton_nats.core.lease import (
 )
 from caxton_nats.core.lifecycle import first_state
 from caxton_nats.core.registry import AgentState, Registration, Registry
-from caxton_nats.core.routing import agent_not_found
+from caxton_nats.core.routing import agent_not_found, check_own
 from caxton_nats.engine.lifecycle import Lifecycle
 from caxton_nats.ports import Ports, Pulse, StateChange
 from caxton_nats.telemetry import Action, Observer, event
@@ -123,7 +122,7 @@ class LocalRegistrar:
         for _ in range(_TRIES):
             found = await self._ports.leases.load(agent)
             if found is None and await self._ports.registry_store.load(agent) is None:
-                raise agent_not_found(agent)
+                raise agent_not_found(agent, field="agent")
             before, revision = found or (None, None)
             lease = renewed(agent, before, beat, now=self._ports.clock.now())
             try:
@@ -175,13 +174,7 @@ class LocalRegistrar:
         return bool(revision)
 
     def _check_name(self, agent: AgentId) -> None:
-        if platform_part(agent) != self._platform:
-            raise InvalidEnvelope(
-                "an agent of another platform is registered there, not here",
-                field="agent",
-                limit=self._platform,
-                value=agent,
-            )
+        check_own(agent, self._platform)
         check_free(agent, field="agent")
 
     async def _lease(

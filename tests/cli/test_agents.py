@@ -57,6 +57,13 @@ async def test_the_health_of_an_agent_is_shown(caxton: Caxton, here: Here) -> No
     assert "stopped" in (await caxton("agents", "show", "carol")).out
 
 
+async def test_an_agent_of_another_platform_is_not_shown(caxton: Caxton, here: Here) -> None:
+    """Nor taken for the one of the same local name here."""
+    await caxton("agents", "register", "bob")
+    shown = await caxton("agents", "show", "bob@plant", "--json")
+    assert (shown.code, shown.error["value"]) == (1, "bob@plant")
+
+
 async def test_only_who_runs_is_available(caxton: Caxton, here: Here) -> None:
     """The seed's rule: whatever its lease says, an agent in another state takes nothing new."""
     await caxton("agents", "register", "bob", "--state", "loaded")

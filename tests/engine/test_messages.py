@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from caxton_nats.core.codec import encode
 from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.envelope import Envelope, value_content
-from caxton_nats.core.errors import MessageInHand, MessageNotFound, NotConnected
-from caxton_nats.core.identifiers import MessageId
+from caxton_nats.core.errors import InvalidEnvelope, MessageInHand, MessageNotFound, NotConnected
+from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.engine.dispatch import message_key
 from caxton_nats.engine.messages import PendingMessage
 from caxton_nats.engine.platform import Platform
@@ -51,6 +51,18 @@ async def test_list(bench: Bench) -> None:
     assert ids(await platform.messages.list(BOB)) == ["m-3", "m-2", "m-1"]
     assert ids(await platform.messages.list(BOB, limit=2)) == ["m-3", "m-2"]
     assert await platform.messages.list(ALICE) == []
+
+
+@pytest.mark.parametrize("way", ["list", "get", "remove"])
+async def test_an_agent_of_another_platform(bench: Bench, way: str) -> None:
+    """Its mailbox is not that of the agent of the same local name here, which is left alone."""
+    platform = await sent(bench, "m-1")
+    other = AgentId("bob@elsewhere")
+    arguments = (other,) if way == "list" else (other, "m-1")
+    with pytest.raises(InvalidEnvelope) as caught:
+        await getattr(platform.messages, way)(*arguments)
+    assert (caught.value.field, caught.value.value) == ("agent", other)
+    assert ids(await platform.messages.list(BOB)) == ["m-1"]
 
 
 async def test_get(bench: Bench) -> None:
