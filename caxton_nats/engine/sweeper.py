@@ -34,6 +34,8 @@ _MOMENT = timedelta(milliseconds=100)
 """How long a mailbox may take to hand out what it holds."""
 _AGAIN = timedelta(seconds=5)
 _PAUSE = timedelta(milliseconds=500)
+_LOOK_AGAIN = timedelta(minutes=10)
+"""Between two looks at all consumers: a request for every 256 of them."""
 _PAUSES = 6
 """After this many the mailboxes are looked at although the registry has not changed."""
 log = logging.getLogger("caxton_nats")
@@ -52,7 +54,9 @@ class Sweeper:
         self._gone_since: dict[AgentId, datetime] = {}
         """Agents that have left, and may still have mail or a consumer."""
         self._places = asyncio.Semaphore(AT_A_TIME)
-        self._begun = False
+        self._present: set[AgentId] = set()
+        """Agents that were registered when it was last looked at."""
+        self._look_at: datetime | None = None
 
     async def run(self) -> None:
         """Work until cancelled; errors are waited out."""
@@ -82,21 +86,29 @@ class Sweeper:
 
     async def _step(self) -> None:
         known = self._registry.revision
-        if not self._begun:
-            await self._remember_who_left()
+        now = self._ports.clock.now()
+        if self._look_at is None or now >= self._look_at:
+            await self._remember_who_left(now)
+            self._look_at = now + _LOOK_AGAIN
+        self._see_who_leaves(now)
         await self.sweep()
         for _ in range(_PAUSES):
             await self._ports.clock.sleep(_PAUSE)
             if self._gone_since or self._registry.revision != known:
                 return
 
-    async def _remember_who_left(self) -> None:
-        """Look for consumers that a sweeper before this one did not come to remove."""
-        now = self._ports.clock.now()
+    def _see_who_leaves(self, now: datetime) -> None:
+        """Note them though they have no mail: what they had in hand may just have been settled."""
+        present = {one.agent for one in self._registry}
+        for agent in self._present - present:
+            self._gone_since.setdefault(agent, now)
+        self._present = present
+
+    async def _remember_who_left(self, now: datetime) -> None:
+        """Look for consumers of agents that nobody has seen leave, or that came back after that."""
         for agent in await self._ports.mailboxes.statuses():
             if self._registry.find(agent) is None:
                 self._gone_since.setdefault(agent, now)
-        self._begun = True
 
     def _may_sweep(self, agent: AgentId) -> bool:
         registration = self._registry.find(agent)

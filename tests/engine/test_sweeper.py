@@ -11,6 +11,7 @@ import pytest
 
 from caxton_nats.core import codec
 from caxton_nats.core.dead_letter import Stage
+from caxton_nats.core.disposition import Ack
 from caxton_nats.core.envelope import content_value
 from caxton_nats.core.errors import NotConnected
 from caxton_nats.core.identifiers import AgentId
@@ -246,6 +247,35 @@ async def test_consumer_of_an_agent_that_has_left(bench: Bench, platform: Platfo
     await other.registrar.register(BOB)
     await other.registrar.deregister(BOB)
     assert removed.calls.count("remove") == 2
+
+
+async def test_consumer_of_an_agent_that_left_with_mail_in_hand(
+    bench: Bench, platform: Platform
+) -> None:
+    """It is removed though the mail is settled before anybody has looked at it."""
+    mailboxes = Failing(bench.broker.mailboxes)
+    running = asyncio.create_task(sweeper(bench, platform, bench.but(mailboxes=mailboxes)).run())
+    await bench.post("m-1")
+    (held,) = await (inbox := await bench.broker.mailboxes.open(BOB)).fetch(1, timedelta())
+    await bench.clock.idle()
+    await platform.registrar.deregister(BOB)
+    await inbox.settle([(held, Ack())])
+    await inbox.close()
+    await bench.clock.advance(5)
+    assert mailboxes.calls.count("remove") == 1
+    await end([running])
+
+
+async def test_consumer_that_nobody_saw_being_left(bench: Bench, platform: Platform) -> None:
+    """It is found in the end, though its agent was registered for a moment only."""
+    mailboxes = Failing(bench.broker.mailboxes)
+    await platform.registrar.deregister(BOB)
+    running = asyncio.create_task(sweeper(bench, platform, bench.but(mailboxes=mailboxes)).run())
+    await bench.clock.advance(5)
+    await bench.broker.mailboxes.ensure(BOB)
+    await bench.clock.advance(900)
+    assert mailboxes.calls.count("remove") == 1
+    await end([running])
 
 
 async def test_agent_that_comes_back_while_its_consumer_is_removed(
