@@ -65,6 +65,8 @@ class Tenure:
             raise
         self._registration = registration
         self._forget = self._platform.registry.listeners.add(self._agent, self._look_at)
+        # The registry may have shown it before anybody listened.
+        self._look_at(self._platform.registry.find(self._agent))
         self._wait_for_next()
         renewing = forever(
             self._renew,

@@ -237,6 +237,16 @@ async def test_ended_while_it_starts(town: Town, how: str) -> None:
         await asyncio.wait_for(starting, 10)
 
 
+async def test_removed_as_soon_as_it_has_started(town: Town) -> None:
+    """The registry tells it though it had shown the agent before that began to listen."""
+    operator, platform = await town.process(), await town.process()
+    bob = await town.start(platform, "bob")
+    await operator.registrar.deregister(bob.id)
+    await town.clock.idle()
+    with pytest.raises(NotConnected, match="stopped"):
+        await bob.request("alice")
+
+
 async def test_who_does_not_run_is_not_found(town: Town) -> None:
     """A draining agent takes nothing new, so nobody is sent to it."""
     platform = await town.process()
