@@ -185,9 +185,9 @@ class Settings(BaseModel):
     @field_validator("links")
     @classmethod
     def _are_nodes(cls, value: str) -> str:
-        for name in filter(None, value.split(",")):
-            cls._is_a_name(name)
-        return value
+        # People write a space behind a comma.
+        names = [name.strip() for name in value.split(",")]
+        return ",".join(cls._is_a_name(name) for name in names if name)
 
     @field_validator("platform")
     @classmethod

@@ -244,5 +244,6 @@ def test_a_link_is_called_as_a_platform_may_be(links: str) -> None:
 
 @pytest.mark.parametrize("links", ["", "plant", "plant,mine", "größe"])
 def test_links(links: str) -> None:
-    """None, one or several, with commas."""
+    """None, one or several, with commas; a space behind a comma is nobody's name."""
     assert from_environment({"CAXTON_LINKS": links}).links == links
+    assert from_environment({"CAXTON_LINKS": links.replace(",", ", ")}).links == links

@@ -36,7 +36,11 @@ def show(
     found = configuration(preset=preset, router=router, nats_url=nats_url)
     values = shown(found)
     rows = [
-        (name, one["value"], f"{one['source']} {one['where']}".strip())
+        (
+            name,
+            "-" if one["value"] is None else one["value"],
+            f"{one['source']} {one['where']}".strip(),
+        )
         for name, one in values.items()
     ]
     print_out(

@@ -31,7 +31,6 @@ QueueSize = Annotated[
 Replicas = Annotated[
     int | None, typer.Option("--replicas", min=1, max=5, help="Copies of each stream.")
 ]
-_KEPT = "What is not given stays as the deployment has it."
 
 
 @topology.command(epilog="Example: caxton topology apply --queue-size 5000")

@@ -60,6 +60,7 @@ async def test_the_settings_are_a_table_for_people(caxton: Caxton) -> None:
     lines = [line.split() for line in (await caxton("config", "show")).out.splitlines()]
     assert lines[0] == ["setting", "value", "from"]
     assert ["shards", "16", "default"] in lines
+    assert ["preset", "-", "default"] in lines
     assert len(lines) == len(Settings.model_fields) + 1
 
 
