@@ -2,7 +2,8 @@
 
 A lease that cannot be renewed is lost: another instance has the name now, or nobody may have it
 any more. Then the agent has to stop, for two readers of one mailbox would share its mail. The same
-when an operator has made the agent Stopped, or deregistered it, which the registry tells at once.
+when an operator has made the agent Stopped, or deregistered it. The registry tells at once; and
+when it shows another registration of the name, the lease is looked at before its time.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Tenure:
         """Call ``lost`` once if the name is another's, or nobody's, before `end`."""
         self._platform = platform
         self._agent = agent
-        self._lost = lost
+        self._tell_lost = lost
         self._beat = Heartbeat(
             instance=platform.ports.ids.new_id(), lease=platform.mailbox_options.lease
         )
@@ -46,6 +47,7 @@ class Tenure:
         self._registration: Registration | None = None
         self._seen = False
         """The registry has shown this very registration: if it goes, that one was removed."""
+        self._is_lost = False
         self._forget: Callable[[], None] = _nothing
 
     async def begin(self, *, capabilities: Sequence[str], node: str) -> Registration:
@@ -101,12 +103,27 @@ class Tenure:
         mine = self._registration
         own = found is not None and mine is not None and found.registered_at == mine.registered_at
         if found is None and self._seen:
-            self._forget()
-            self._lost(agent_not_found(self._agent))
+            self._lose(agent_not_found(self._agent))
         elif found is not None and own and found.state is AgentState.STOPPED:
-            self._forget()
-            self._lost(stopped(self._agent))
+            self._lose(stopped(self._agent))
+        elif found is not None and self._seen and not own:
+            # Whoever took the name over reads the same mail: not only at the next heartbeat.
+            self._renewing.append(asyncio.create_task(self._beat_now(), name="look at the lease"))
         self._seen = own
+
+    def _lose(self, error: CaxtonError) -> None:
+        self._forget()
+        if not self._is_lost:
+            self._is_lost = True
+            self._tell_lost(error)
+
+    async def _beat_now(self) -> None:
+        try:
+            await self._platform.registrar.heartbeat(self._agent, self._beat)
+        except (RegistryError, AgentNotFound) as error:
+            self._lose(error)
+        except CaxtonError as error:
+            log.warning("the lease of %s could not be looked at: %s", self._agent, error)
 
     async def _renew(self) -> None:
         await self._platform.ports.clock.sleep(self._next - self._platform.ports.clock.now())
@@ -115,7 +132,7 @@ class Tenure:
             # Told before this began to listen, it has not been heard.
             self._look_at(self._platform.registry.find(self._agent))
         except (RegistryError, AgentNotFound) as error:
-            self._lost(error)
+            self._lose(error)
             await asyncio.Event().wait()
         except CaxtonError as error:
             # Not with growing pauses: until it is renewed nobody finds an agent that is well.

@@ -162,11 +162,12 @@ async def test_an_agent_with_full_hands_is_still_there(stage: Stage) -> None:
 
 
 async def test_who_has_lost_its_name_stops(town: Town) -> None:
-    """An instance that was taken for gone finds another one in its place, and leaves the mail."""
+    """An instance that was taken for gone hears of another one in its place; it leaves the mail."""
     bob = await town.start(await town.process(), "bob")
     await town.broker.leases.fall_silent(await town.instance(bob))
+    await town.clock.advance(0.1)
     second = await town.start(await town.process(), "bob")
-    await town.clock.advance(LEASE)
+    await town.clock.idle()
     with pytest.raises(NotConnected, match="stopped"):
         await bob.request("alice")
     lease = await town.broker.leases.load(second.id)
