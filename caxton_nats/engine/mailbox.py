@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 from caxton_nats.core.dead_letter import Stage
 from caxton_nats.core.disposition import Ack, Nak, Term
@@ -59,6 +60,7 @@ class Mailbox:
         self._intake = Intake(agent, ports.mailboxes)
         self._loops: list[asyncio.Task[None]] = []
         self._draining = False
+        self._drained = asyncio.Event()
         self.attended = asyncio.Event()
         """Set once the mailbox has been opened, or will not be any more."""
 
@@ -90,15 +92,24 @@ class Mailbox:
         """Take no more, let running handlers finish within the limit, give the rest back.
 
         A handler that stops its own agent is not waited for; what it was called for is settled
-        when it returns.
+        when it returns. Whoever else asks meanwhile waits for the same end.
         """
+        own = asyncio.current_task()
+        if self._draining and own not in self._running:
+            await self._drained.wait()
+            return
+        try:
+            await self._drain(own)
+        finally:
+            self._drained.set()
+
+    async def _drain(self, own: asyncio.Task[Any] | None) -> None:
         self._draining = True
         self._handling.stop()
         await end(self._loops[:2])
         self.attended.set()
         # First of all: what is given back must not come again to this very inbox.
         left = await self._intake.close()
-        own = asyncio.current_task()
         others = [task for task in self._running if task is not own]
         if others:
             await asyncio.wait(others, timeout=self._options.drain.total_seconds())

@@ -122,16 +122,20 @@ class Agent:
 
     async def stop(self) -> None:
         """Let running handlers finish, give unfinished mail back; the agent stays registered."""
-        if self._mailbox is not None:
-            await self._mailbox.drain()
+        # Somebody else may be stopping it, too, and may have started it again before this is done.
+        mailbox, tenure = self._mailbox, self._tenure
+        if mailbox is not None:
+            await mailbox.drain()
+        if self._mailbox is mailbox:
             self._mailbox = None
-        self._dialogue.abandon(
-            NotConnected(f"the agent {self.name} was stopped before the answer came")
-        )
-        if self._tenure is not None:
+            self._dialogue.abandon(
+                NotConnected(f"the agent {self.name} was stopped before the answer came")
+            )
+        if tenure is not None:
             # Last of all: whoever comes now finds the name free, and nobody else at the mailbox.
-            tenure, self._tenure = self._tenure, None
             await tenure.end()
+            if self._tenure is tenure:
+                self._tenure = None
 
     async def leave(self) -> None:
         """Stop, and remove the registration: nobody can send to the agent any more."""
@@ -148,9 +152,9 @@ class Agent:
             healthy: whether others may be sent to it by its capabilities.
             reason: why not, up to 200 characters.
         """
-        if self._tenure is None:
-            raise NotConnected(f"the agent {self.name} is stopped", hint="start it again")
-        await self._tenure.report(healthy=healthy, reason=reason)
+        self._require_mailbox()
+        if self._tenure is not None:
+            await self._tenure.report(healthy=healthy, reason=reason)
 
     # Sending
 

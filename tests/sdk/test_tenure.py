@@ -248,6 +248,36 @@ async def test_removed_as_soon_as_it_has_started(town: Town) -> None:
         await bob.request("alice")
 
 
+async def test_stopped_twice_and_started_again(town: Town) -> None:
+    """Whoever stops an agent that is being stopped waits for the end, and may start it at once."""
+    operator, platform = await town.process(), await town.process(drain=600)
+    go, began, got = asyncio.Event(), asyncio.Event(), []
+    bob = Agent("bob")
+
+    @bob.on("*")
+    async def slow(context: Context) -> None:
+        began.set()
+        await go.wait()
+        got.append(context.content)
+
+    await bob.start(platform)
+    alice = await town.start(operator, "alice")
+    await alice.send("inform", bob.id, 1)
+    await began.wait()
+    await operator.registrar.update_state(bob.id, AgentState.STOPPED)
+    await town.clock.idle()
+    stopping = asyncio.create_task(bob.stop())
+    await town.clock.idle()
+    go.set()
+    await stopping
+    await bob.start(platform)
+    await town.clock.idle()
+    await alice.send("inform", bob.id, 2)
+    await town.clock.idle()
+    assert got == [1, 2]
+    await bob.stop()
+
+
 async def test_who_does_not_run_is_not_found(town: Town) -> None:
     """A draining agent takes nothing new, so nobody is sent to it."""
     platform = await town.process()
