@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Hashable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -40,6 +40,7 @@ from caxton_nats.telemetry import Action, Observer, event
 
 BATCH = 64
 _FIRST_PAUSE, _LAST_PAUSE = timedelta(milliseconds=100), timedelta(seconds=5)
+_A_LOOK = timedelta(milliseconds=100)
 log = logging.getLogger("caxton_nats")
 _Lanes = dict[Hashable, deque["_Held"]]
 
@@ -55,6 +56,11 @@ class _Held(msgspec.Struct, frozen=True):
         """What must stay in order: a conversation; other messages go each by itself."""
         conversation = self.envelope.conversation_id if self.envelope else ""
         return conversation or self.delivery.origin
+
+    def late(self, now: datetime) -> bool:
+        """Return whether its deadline has passed."""
+        until = self.envelope.reply_by if self.envelope else None
+        return until is not None and until <= now
 
 
 class Forwarder:
@@ -98,13 +104,14 @@ class Forwarder:
             log.warning("mail for %s comes again after ack_wait: %s", self._node, error)
 
     async def work_once(self, inbox: Inbox, wait: timedelta) -> int:
-        """Take one batch across, however long that takes; return how many messages it had."""
-        deliveries = await inbox.fetch(BATCH, wait)
-        self._in_hand = {one.origin.sequence: one for one in deliveries}
+        """Take what waits across, however long that takes; return how many messages it was.
+
+        While a link is down it goes on taking mail into its hands, as much as a batch: what has a
+        deadline must be looked at.
+        """
+        self._in_hand = {}
         lanes: _Lanes = {}
-        for delivery in deliveries:
-            held = _Held(delivery, stored.readable(delivery.body))
-            lanes.setdefault(held.lane, deque()).append(held)
+        number = await self._take(inbox, lanes, wait)
         pause = _FIRST_PAUSE
         while lanes:
             if await self._step(inbox, lanes):
@@ -112,7 +119,27 @@ class Forwarder:
                 continue
             await self._ports.clock.sleep(pause)
             pause = min(pause * 2, _LAST_PAUSE)
-        return len(deliveries)
+            number += await self._take_more(inbox, lanes)
+        return number
+
+    async def _take(self, inbox: Inbox, lanes: _Lanes, wait: timedelta) -> int:
+        deliveries = await inbox.fetch(BATCH - len(self._in_hand), wait)
+        new = [one for one in deliveries if one.origin.sequence not in self._in_hand]
+        for delivery in new:
+            self._in_hand[delivery.origin.sequence] = delivery
+            held = _Held(delivery, stored.readable(delivery.body))
+            lanes.setdefault(held.lane, deque()).append(held)
+        return len(new)
+
+    async def _take_more(self, inbox: Inbox, lanes: _Lanes) -> int:
+        if len(self._in_hand) >= BATCH:
+            return 0
+        try:
+            return await self._take(inbox, lanes, _A_LOOK)
+        except CaxtonError as error:
+            # What is in hand comes first; who has nothing in hand meets the error again.
+            log.warning("taking mail for %s: %s", self._node, error)
+            return 0
 
     async def _serve(self) -> None:
         if self._inbox is None:
@@ -125,25 +152,32 @@ class Forwarder:
             raise
 
     async def _step(self, inbox: Inbox, lanes: _Lanes) -> bool:
-        """Try the head of each lane; return whether none has to be tried again."""
-        heads = {lane: waiting[0] for lane, waiting in lanes.items()}
+        """Try the head of each lane, and end what is too late behind it.
+
+        Returns whether none has to be tried again.
+        """
+        now = self._ports.clock.now()
+        tried = [
+            held
+            for waiting in lanes.values()
+            for place, held in enumerate(waiting)
+            if place == 0 or held.late(now)
+        ]
         try:
-            ends = await self._cross(list(heads.values()))
+            ends = await self._cross(tried)
             done = [
-                (lane, held, ended)
-                for (lane, held), ended in zip(heads.items(), ends, strict=True)
-                if ended is not None
+                (held, ended) for held, ended in zip(tried, ends, strict=True) if ended is not None
             ]
-            await inbox.settle([(held.delivery, ended) for _, held, ended in done])
+            await inbox.settle([(held.delivery, ended) for held, ended in done])
         except CaxtonError as error:
             log.warning("forwarding to %s: %s", self._node, error)
             return False
-        for lane, held, _ in done:
+        for held, _ in done:
             self._in_hand.pop(held.delivery.origin.sequence, None)
-            lanes[lane].popleft()
-            if not lanes[lane]:
-                del lanes[lane]
-        return len(done) == len(heads)
+            lanes[held.lane].remove(held)
+            if not lanes[held.lane]:
+                del lanes[held.lane]
+        return len(done) == len(tried)
 
     async def _cross(self, heads: Sequence[_Held]) -> list[Disposition | None]:
         """Forward each; return how it ended, or None for what has to be tried again."""

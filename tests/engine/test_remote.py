@@ -294,6 +294,27 @@ async def test_too_late_to_cross(border: Border) -> None:
     assert (told.sender, told.performative) == ("ams@office", "failure")
 
 
+@pytest.mark.parametrize("conversation", ["", "c"])
+async def test_too_late_behind_what_waits(border: Border, conversation: str) -> None:
+    """Also if it came later, and behind others of its conversation: they go on waiting."""
+    border.cut()
+    await border.office.send(ALICE, BOB, message_id="m-1", conversation_id=conversation)
+    await border.clock.advance(30)
+    until = border.clock.now() + timedelta(seconds=20)
+    for number in (2, 3):
+        fields = {"message_id": f"m-{number}", "conversation_id": conversation}
+        late = {"reply_by": until} if number == 2 else {}
+        await border.office.send(ALICE, BOB, **fields, **late)
+    await border.clock.advance(19)
+    assert await border.office.ports.dead_letters.list() == []
+    await border.clock.advance(7)
+    (letter,) = await border.office.ports.dead_letters.list()
+    assert (letter.message_id, letter.reason) == ("m-2", "Timeout")
+    border.cut(up=True)
+    await border.clock.advance(10)
+    assert [one.message_id for one in await border.plant.mail(BOB)] == ["m-1", "m-3"]
+
+
 async def test_redrive_of_what_could_not_cross(border: Border) -> None:
     """A dead letter of a remote receiver goes back to its link, not into a namesake's mailbox."""
     namesake = AgentId("bob@office")
