@@ -172,7 +172,10 @@ class Forwarder:
         except CaxtonError as error:
             log.warning("forwarding to %s: %s", self._node, error)
             return False
-        for held, _ in done:
+        for held, ended in done:
+            if isinstance(ended, Ack):
+                # Not before: without its content it could not cross once more after a crash.
+                await self._forget_content(held)
             self._in_hand.pop(held.delivery.origin.sequence, None)
             lanes[held.lane].remove(held)
             if not lanes[held.lane]:
@@ -225,7 +228,6 @@ class Forwarder:
         if isinstance(answer, CaxtonError):
             log.info("%s waits for node %s: %s", held.delivery.origin.key, self._node, answer)
             return None
-        await self._forget_content(held)
         self._observe(
             event(
                 Action.FORWARDED,

@@ -236,10 +236,15 @@ async def test_an_answer_that_was_lost(border: Border) -> None:
     assert border.office.told(Action.FORWARDED) == ["m-1"]
 
 
-async def test_a_crash_between_the_other_side_and_the_ack(border: Border) -> None:
-    """Whoever takes over forwards it again, and the other side knows it."""
+@pytest.mark.parametrize("max_body", [900_000, 1000], ids=["small", "set aside"])
+async def test_a_crash_between_the_other_side_and_the_ack(border: Border, max_body: int) -> None:
+    """Whoever takes over forwards it again, whole, and the other side knows it."""
     await border.stop(border.office)
-    await border.office.send(ALICE, BOB)
+    process = border.office.process(border.office.ports, max_body=max_body)
+    process.remote.routes.replace(border.office.platform.remote.routes)
+    content = msgspec.Raw(b'"' + b"x" * 5000 + b'"')
+    envelope = sample(sender=ALICE, receiver=(BOB,), content=content)
+    await process.router.send([Submission(sender=ALICE, envelope=envelope)])
     inbox = await border.office.ports.links.outbound(PLANT)
 
     async def never(settled: object) -> None:
@@ -257,6 +262,8 @@ async def test_a_crash_between_the_other_side_and_the_ack(border: Border) -> Non
     assert await border.office.ports.links.waiting() == {}
     await border.clock.advance(1)
     assert (await border.plant.ports.mailboxes.status(BOB)).pending == 1
+    assert await border.office.ports.dead_letters.list() == []
+    assert not border.office.broker.contents._contents  # type: ignore[attr-defined]
 
 
 async def test_too_large_for_a_link(border: Border) -> None:
