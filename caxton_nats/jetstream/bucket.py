@@ -37,6 +37,8 @@ from caxton_nats.tasks import end, heeding_cancellation
 T = TypeVar("T")
 _PAUSE = 0.5
 """Seconds between two tries to watch."""
+_PATIENCE = 3
+"""Seconds without a record after which a state that is not complete is read anew."""
 log = logging.getLogger("caxton_nats.jetstream")
 
 
@@ -244,20 +246,27 @@ class Bucket(Generic[T]):
             await end([watching, waiting])
 
     async def _watch(self, watch: Watch[T]) -> None:
+        """Watch for ever; return only if what was there does not come."""
         losses = self._connection.losses
         bucket = await self._connection.client.jetstream().key_value(self._name)
         watcher = await bucket.watchall()
         watch.begin(losses)
+        quiet = 0
         try:
-            while True:
+            while watch.is_complete() or quiet < _PATIENCE:
                 try:
                     with heeding_cancellation():
                         entry = await watcher.updates(timeout=1.0)  # type: ignore[no-untyped-call]
                 except TimeoutError:
                     self._give_up_if_never_complete(watch)
+                    quiet += 1
                     continue
+                quiet = 0
                 if entry is None:
-                    watch.complete()
+                    newest = await direct.last_of(
+                        self._connection, self._stream, self._subject(">")
+                    )
+                    watch.complete(newest.sequence if newest is not None else 0)
                 else:
                     watch.take(entry.key, self._decode(entry), int(entry.revision or 0))
         finally:

@@ -33,6 +33,8 @@ class Watch(Generic[T]):
         self._reached = reached
         self._initial: list[T] | None = []
         self._last = 0
+        self._newest: int | None = None
+        """How far the state goes that is being read, once that is known."""
         self._moved = asyncio.Event()
         self.ready = ready
         self.losses = 0
@@ -44,6 +46,7 @@ class Watch(Generic[T]):
         """Read everything anew, on a connection that was lost so often before."""
         self._initial = []
         self._last = self.revision = 0
+        self._newest = None
         self.losses = losses
 
     def take(self, key: str, record: T | None, revision: int) -> None:
@@ -51,6 +54,7 @@ class Watch(Generic[T]):
         self._last = revision
         if self._initial is not None:
             self._initial += [] if record is None else [record]
+            self._complete()
             return
         if record is None:
             self._mirror.forget(key)
@@ -58,8 +62,21 @@ class Watch(Generic[T]):
             self._mirror.put(record)
         self._move()
 
-    def complete(self) -> None:
-        """All that was there has been given (nats-py says so again after a quiet time)."""
+    def complete(self, newest: int) -> None:
+        """All that was there has been given, says nats-py (and says it again after a quiet time).
+
+        It says so, too, when a connection that broke at that moment took with it what was given:
+        the mirror would be empty. So it is believed only once the newest record has come.
+
+        Args:
+            newest: revision of the last record that the bucket has; 0 if it has none.
+        """
+        self._newest = newest
+        self._complete()
+
+    def _complete(self) -> None:
+        if self._newest is None or self._last < self._newest:
+            return
         if self._initial is not None:
             self._mirror.replace(self._initial)
             self._initial = None
