@@ -38,7 +38,6 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, float]]:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     chosen = parser.parse_args(arguments)
-    logging.disable(logging.WARNING)
     sizes = [int(size) for size in chosen.agents.split(",")]
     found = [asyncio.run(measure(size, chosen.rounds)) for size in sizes]
     print(f"{'agents':>8} {'what':<24} {'median ms':>10} {'requests':>9}")
@@ -107,4 +106,5 @@ async def _rounds(
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)
     main(sys.argv[1:])
