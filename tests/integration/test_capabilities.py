@@ -118,7 +118,7 @@ async def test_silent_agents_get_nothing(lab: Lab, door: str) -> None:
         try:
             await alice.send("inform", SHOUT)
         except NoCapableAgent as error:
-            return "bob@here is silent since" in error.reason
+            return "bob@here (silent since" in error.reason
         return False
 
     await eventually(refused)
