@@ -148,5 +148,7 @@ async def the_books(director: Director) -> Books:
     for name in (MANAGER, *HAULIERS):
         director.states[name] = "away"
     await director.troupe.dismiss(MANAGER, *HAULIERS)
+    # Each gives the lease of its name back through the router: that goes last.
+    await director.town.stop()
     await director.troupe.dismiss(ROUTER)
     return await director.close_books()

@@ -64,6 +64,9 @@ def test_the_demo_ends_well_and_leaves_nothing_behind(story: tuple[Run, str]) ->
     assert run.returncode == 0
     assert "Every line adds up" in output
     assert run.leftovers() == []
+    assert "ends by itself" not in output, (
+        "each agent gives its lease back, no log line in the show"
+    )
 
 
 @pytest.mark.timeout(LONGEST + 30)
