@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from caxton_nats.core.envelope import Envelope
-from caxton_nats.core.errors import AgentNotFound, CaxtonError, InvalidEnvelope
+from caxton_nats.core.errors import AgentNotFound, CaxtonError, InvalidEnvelope, QueueFull
 from caxton_nats.core.identifiers import AgentId, platform_part
 from caxton_nats.core.registry import Registration, Registry
 
@@ -65,6 +65,17 @@ def agent_not_found(agent: AgentId, *, field: str = "receiver") -> AgentNotFound
         field=field,
         value=agent,
         hint="see `caxton agents` for the registered names",
+    )
+
+
+def mailbox_full(agent: AgentId, size: int) -> QueueFull:
+    """Return the error for a mailbox that holds as many messages as it may."""
+    return QueueFull(
+        f"the mailbox of {agent} is full",
+        field="receiver",
+        limit=size,
+        value=size,
+        hint="send again when the agent has worked some of it off",
     )
 
 

@@ -18,7 +18,7 @@ from caxton_nats.core.envelope import NO_CONTENT, Envelope, content_bytes
 from caxton_nats.core.errors import CaxtonError, QueueFull
 from caxton_nats.core.identifiers import AgentId, token
 from caxton_nats.core.registry import Registration
-from caxton_nats.core.routing import Route
+from caxton_nats.core.routing import Route, mailbox_full
 from caxton_nats.engine import aftercare
 from caxton_nats.engine.choosing import Addressed
 from caxton_nats.ports import Letter, Outcome, Ports, Receipt, Stored
@@ -182,13 +182,7 @@ class Dispatch:
     def _outcome(self, registration: Registration, result: Stored | CaxtonError) -> Outcome:
         agent = registration.agent
         if isinstance(result, QueueFull):
-            full = QueueFull(
-                f"the mailbox of {agent} is full",
-                field="receiver",
-                limit=self._queue_size,
-                value=self._queue_size,
-                hint="send again when the agent has worked some of it off",
-            )
+            full = mailbox_full(agent, self._queue_size)
             return Outcome(receiver=agent, error=full)
         if isinstance(result, CaxtonError):
             return Outcome(receiver=agent, error=result)

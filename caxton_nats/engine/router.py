@@ -49,7 +49,7 @@ class RouterOptions(msgspec.Struct, frozen=True, kw_only=True):
     queue_size: int = 1000
     """Bound of a mailbox, for the error text; the server enforces it."""
     health_interval: timedelta = timedelta(seconds=30)
-    """How often a routing process looks after itself and the streams."""
+    """How often a router service looks after itself and the streams."""
 
 
 class Router:

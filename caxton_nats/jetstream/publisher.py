@@ -21,7 +21,7 @@ from caxton_nats.core.errors import (
     QueueFull,
     RevisionConflict,
 )
-from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.routing import mailbox_full
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import api_error, translate
 from caxton_nats.jetstream.headers import MSG_ID, STATUS
@@ -99,7 +99,9 @@ class JetStreamPublisher:
             ]
         )
         return [
-            self._full(letter.receiver) if isinstance(result, QueueFull) else result
+            mailbox_full(letter.receiver, self._queue_size)
+            if isinstance(result, QueueFull)
+            else result
             for letter, result in zip(letters, results, strict=True)
         ]
 
@@ -128,15 +130,6 @@ class JetStreamPublisher:
         if isinstance(result, CaxtonError):
             raise result
         return result
-
-    def _full(self, receiver: AgentId) -> QueueFull:
-        return QueueFull(
-            f"the mailbox of {receiver} is full",
-            field="receiver",
-            limit=self._queue_size,
-            value=self._queue_size,
-            hint="send again when the agent has worked some of it off",
-        )
 
     async def _try(self, posts: Sequence[Post]) -> list[Stored | CaxtonError]:
         results: list[Stored | CaxtonError] = []

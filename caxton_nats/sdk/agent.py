@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -36,6 +34,7 @@ from caxton_nats.core.identifiers import AgentId, ConversationId, check_message_
 from caxton_nats.core.performatives import Performative
 from caxton_nats.core.registry import Registration
 from caxton_nats.core.staged_receipt import ReceiptStage, StagedReceipt
+from caxton_nats.engine import usage
 from caxton_nats.engine.mailbox import Mailbox
 from caxton_nats.engine.platform import Platform
 from caxton_nats.engine.receipts import wait_for
@@ -104,9 +103,7 @@ class Agent:
         if self._mailbox is not None:
             raise AgentAlreadyRegistered(f"{agent} is started already", field="agent", value=agent)
         tenure = Tenure(platform, agent, lost=self._stop_because)
-        registration = await tenure.begin(
-            capabilities=self.capabilities, node=f"{socket.gethostname()}/{os.getpid()}"
-        )
+        registration = await tenure.begin(capabilities=self.capabilities, node=usage.node())
         self._tenure, self._platform = tenure, platform
         self._lost = None
         mailbox = self._mailbox = platform.mailbox(agent, self._dialogue)
