@@ -10,12 +10,7 @@ from datetime import timedelta
 
 import msgspec
 
-from caxton_nats.core.errors import (
-    AgentNotResponding,
-    CaxtonError,
-    HandlerRejected,
-    MessageError,
-)
+from caxton_nats.core.errors import AgentNotResponding, CaxtonError
 
 
 class Ack(msgspec.Struct, frozen=True):
@@ -82,12 +77,13 @@ def settle(
     """
     if error is None:
         return Ack()
-    if isinstance(error, MessageError | HandlerRejected):
-        # Permanent: the same bytes would be refused in the same way.
+    if not error.transient:
         return Term(error)
     allowed = policy.max_retries if max_retries is None else max_retries
     if attempt > allowed:
         return Term(error)
+    if after is None and error.retry_after is not None:
+        after = timedelta(seconds=error.retry_after)
     return Nak(after if after is not None else retry_delay(policy, attempt, chance))
 
 

@@ -6,6 +6,7 @@
         ConversationTimeout
       UndeliverableError      nobody can take it now: the sender is told
         AgentNotFound  NoCapableAgent  AgentDraining  AgentStopped  QueueFull  MessageRemoved
+        CircuitBreakerOpen
       HandlerError            the receiving agent's fault: retried by policy, then dead-lettered
         HandlerFailed  HandlerRejected  AgentNotResponding
       TransportError          infrastructure: retried
@@ -16,7 +17,9 @@
       ConfigurationError      the operator's fault: stops the start
 
 Every error carries a stable ``code`` (its class name), and where they help: the ``field`` that was
-wrong, the ``limit`` and the ``value`` that broke it, and a ``hint`` that says what to do next.
+wrong, the ``limit`` and the ``value`` that broke it, a ``hint`` that says what to do next, and
+``retry_after``, the seconds after which the same may succeed. Each kind has a `FailureReason`,
+somebody to ``blame``, and says whether it is ``transient``: whether the same may succeed at all.
 ``to_dict`` is what a client of any language receives; ``from_dict`` is the way back.
 """
 
@@ -24,13 +27,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from caxton_nats.core.failure import FailureReason
+from caxton_nats.core.failure import Blame, FailureReason
 
 
 class CaxtonError(Exception):
     """Base of all errors of caxton-nats; catch a branch of the tree rather than this."""
 
     failure: ClassVar[FailureReason] = FailureReason.INVALID_MESSAGE
+    blame: ClassVar[Blame] = Blame.OPERATOR
+    transient: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -40,6 +45,7 @@ class CaxtonError(Exception):
         limit: int | str | None = None,
         value: int | str | None = None,
         hint: str = "",
+        retry_after: float | None = None,
     ) -> None:
         """Say what was wrong (``reason``), where (``field``) and what to do next (``hint``)."""
         super().__init__(reason)
@@ -48,6 +54,7 @@ class CaxtonError(Exception):
         self.limit = limit
         self.value = value
         self.hint = hint
+        self.retry_after = retry_after
 
     @property
     def code(self) -> str:
@@ -74,6 +81,7 @@ class CaxtonError(Exception):
             "limit": self.limit,
             "value": self.value,
             "hint": self.hint,
+            "retry_after": self.retry_after,
         }
         return {name: value for name, value in full.items() if value not in ("", None)}
 
@@ -87,11 +95,14 @@ class CaxtonError(Exception):
             limit=data.get("limit"),
             value=data.get("value"),
             hint=str(data.get("hint", "")),
+            retry_after=data.get("retry_after"),
         )
 
 
 class MessageError(CaxtonError):
     """The message itself is wrong. Sending it again unchanged cannot help."""
+
+    blame = Blame.SENDER
 
 
 class MalformedEnvelope(MessageError):
@@ -129,11 +140,14 @@ class ConversationTimeout(MessageError):
 class UndeliverableError(CaxtonError):
     """The message is right but cannot be given to its receiver now."""
 
+    blame = Blame.RECEIVER
+
 
 class AgentNotFound(UndeliverableError):
     """No agent of that name is registered."""
 
     failure = FailureReason.AGENT_NOT_FOUND
+    blame = Blame.SENDER
 
 
 class AgentDraining(UndeliverableError):
@@ -156,16 +170,28 @@ class QueueFull(UndeliverableError):
     """The receiver's mailbox holds as many messages as it may (``limit``)."""
 
     failure = FailureReason.QUEUE_FULL
+    transient = True
+
+
+class CircuitBreakerOpen(UndeliverableError):
+    """The receiver has failed too often in a row; ``retry_after`` says when it is tried again."""
+
+    failure = FailureReason.CIRCUIT_BREAKER_OPEN
+    transient = True
 
 
 class MessageRemoved(UndeliverableError):
     """An operator took the message out of the receiver's mailbox."""
+
+    blame = Blame.OPERATOR
 
 
 class HandlerError(CaxtonError):
     """The receiving agent did not get the message done."""
 
     failure = FailureReason.AGENT_NOT_RESPONDING
+    blame = Blame.RECEIVER
+    transient = True
 
 
 class HandlerFailed(HandlerError):
@@ -176,6 +202,7 @@ class HandlerRejected(HandlerError):
     """A handler refused the delivery for good by raising ``Reject``."""
 
     failure = FailureReason.INVALID_MESSAGE
+    transient = False
 
 
 class AgentNotResponding(HandlerError):
@@ -186,6 +213,8 @@ class TransportError(CaxtonError):
     """NATS could not be reached or did not answer; the outcome may be unknown."""
 
     failure = FailureReason.NETWORK_ERROR
+    blame = Blame.INFRASTRUCTURE
+    transient = True
 
 
 class NotConnected(TransportError):

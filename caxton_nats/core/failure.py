@@ -1,4 +1,8 @@
-"""Why a message died, in the seed's nine words; each kind of error names one of them."""
+"""Why a message died, in the seed's nine words, and whose fault that is.
+
+Each kind of error names one reason and one who is to blame, and says whether trying the same again
+may help: that decides what becomes of a message (the seed's handle_routing_failure).
+"""
 
 from __future__ import annotations
 
@@ -17,3 +21,16 @@ class FailureReason(StrEnum):
     CIRCUIT_BREAKER_OPEN = "CircuitBreakerOpen"
     QUEUE_FULL = "QueueFull"
     TIMEOUT = "Timeout"
+
+
+class Blame(StrEnum):
+    """Whose fault a failure is."""
+
+    SENDER = "sender"
+    """The message: the same bytes would fail in the same way."""
+    RECEIVER = "receiver"
+    """The agent it is for."""
+    INFRASTRUCTURE = "infrastructure"
+    """What lies between them."""
+    OPERATOR = "operator"
+    """What somebody has set up, or asked for."""

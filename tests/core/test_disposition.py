@@ -23,6 +23,7 @@ from caxton_nats.core.disposition import (
 from caxton_nats.core.errors import (
     AgentNotFound,
     CaxtonError,
+    CircuitBreakerOpen,
     Expired,
     HandlerFailed,
     HandlerRejected,
@@ -47,7 +48,7 @@ def test_success_is_acked() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [InvalidEnvelope("x"), Expired("x"), HandlerRejected("x")],
+    [InvalidEnvelope("x"), Expired("x"), HandlerRejected("x"), AgentNotFound("x")],
     ids=lambda error: error.code,
 )
 def test_permanent_errors_die_at_once(error: CaxtonError) -> None:
@@ -57,12 +58,20 @@ def test_permanent_errors_die_at_once(error: CaxtonError) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [FAILED, QueueFull("x"), AgentNotFound("x"), TransportError("x")],
+    [FAILED, QueueFull("x"), CircuitBreakerOpen("x"), TransportError("x")],
     ids=lambda error: error.code,
 )
 def test_other_errors_are_retried(error: CaxtonError) -> None:
     """What may go better next time is tried again."""
     assert settle(error, attempt=1, policy=EXACT) == Nak(seconds(1))
+
+
+def test_an_error_that_knows_when_is_believed() -> None:
+    """The delay is the one that the error names; what the handler asks for goes before it."""
+    error = CircuitBreakerOpen("x", retry_after=7.5)
+    assert settle(error, attempt=1, policy=EXACT) == Nak(seconds(7.5))
+    assert settle(error, attempt=1, policy=EXACT, after=seconds(2)) == Nak(seconds(2))
+    assert settle(error, attempt=4, policy=EXACT) == Term(error)
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3, 10])
