@@ -1,12 +1,13 @@
 # `make demo` and `make test` need Python 3.11 or newer, make and git: they set up the rest in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench-registry bench-stats bench-priority clean
+.PHONY: help setup demo test check chaos chaos-short bench-registry bench-stats bench-priority clean
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3.12 …` takes another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 PYTEST_ARGS ?=
+CHAOS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -29,6 +30,12 @@ check: $(READY) ## Run the linter, the formatter's check, the type checker and t
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+chaos: $(READY) ## Kill, freeze and cut off everything under load; CHAOS="--seed 7 router-kill" chooses
+	@$(BIN)/python -m chaos $(CHAOS)
+
+chaos-short: $(READY) ## The same in a few minutes at most, as CI does it
+	@$(BIN)/python -m chaos --short $(CHAOS)
+
 bench-registry: $(READY) ## Measure look-ups, memory per agent, and how soon a fresh router knows everybody
 	@$(BIN)/python -m benchmarks.registry
 
@@ -40,7 +47,7 @@ bench-priority: $(READY) ## Measure how long an urgent message waits behind a ba
 
 clean: ## Remove .venv, caches and built packages
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
-	@find caxton_nats tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	@find caxton_nats tests examples benchmarks chaos -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The stamp is newer than what it was made from, or the installation is made again.
 $(READY): pyproject.toml constraints.txt
