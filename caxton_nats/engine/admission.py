@@ -126,6 +126,7 @@ class Admission:
             try:
                 await self._ports.conversations.save(record, revision=revision)
             except RevisionConflict:
+                latest = True
                 await self._clock.sleep(_PAUSE * self._clock.chance() * min(attempt + 1, 8))
             else:
                 return refusals

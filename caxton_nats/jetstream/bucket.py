@@ -57,12 +57,13 @@ class Bucket(Generic[T]):
         self._watches: list[Watch[T]] = []
         self._stopped = False
 
-    async def load(self, key: str, *, latest: bool = False) -> tuple[T, int] | None:
+    async def load(self, key: str, *, latest: bool = True) -> tuple[T, int] | None:
         """Return the record and its revision; None if there is none.
 
         Args:
             key: its key.
-            latest: ask the stream's leader; a follower may lag behind by a moment.
+            latest: ask the stream's leader. Without it, in a cluster, the record may be an old one,
+                or missing: good enough for who writes by its revision, and cheaper.
 
         Raises:
             ConfigurationError: somebody put something else there.
@@ -90,7 +91,7 @@ class Bucket(Generic[T]):
         try:
             return await self._write(key, value, revision or 0, message_id)
         except RevisionConflict as conflict:
-            record = await direct.last(self._connection, self._stream, self._subject(key))
+            record = await self._last(key)
             if record is not None and record.message_id == message_id:
                 # Our own: it was stored, and its acknowledgement was lost on the way.
                 return record.sequence
@@ -105,12 +106,12 @@ class Bucket(Generic[T]):
 
     async def was_removed(self, key: str) -> bool:
         """Return whether there was a record, and is none any more."""
-        record = await direct.last_of_leader(self._connection, self._stream, self._subject(key))
+        record = await self._last(key)
         return record is not None and record.deleted
 
     async def remove(self, key: str) -> int:
         """Remove the record; return the revision of that, 0 if there was none."""
-        record = await direct.last(self._connection, self._stream, self._subject(key))
+        record = await self._last(key)
         if record is None or record.deleted:
             return 0
         headers = {KV_OPERATION: "PURGE", ROLLUP: "sub"}
@@ -205,7 +206,7 @@ class Bucket(Generic[T]):
 
     async def behind(self) -> int:
         """Return how many revisions the newest record is ahead of what the mirrors have."""
-        newest = await direct.last_of(self._connection, self._stream, self._subject(">"))
+        newest = await self._last(">")
         last = newest.sequence if newest else 0
         return max([0, *(last - watch.revision for watch in self._watches)])
 
@@ -263,9 +264,7 @@ class Bucket(Generic[T]):
                     continue
                 quiet = 0
                 if entry is None:
-                    newest = await direct.last_of(
-                        self._connection, self._stream, self._subject(">")
-                    )
+                    newest = await self._last(">")
                     watch.complete(newest.sequence if newest is not None else 0)
                 else:
                     watch.take(entry.key, self._decode(entry), int(entry.revision or 0))
@@ -292,6 +291,10 @@ class Bucket(Generic[T]):
         except msgspec.MsgspecError as error:
             log.warning("%s %s is not readable: %s", self._name, key, error)
             return None
+
+    async def _last(self, key: str) -> direct.Record | None:
+        """Return what was written last, removals included, as the stream's leader knows it."""
+        return await direct.last_of_leader(self._connection, self._stream, self._subject(key))
 
     async def _write(self, key: str, value: T, expected: int, message_id: str) -> int:
         headers = {EXPECTED_LAST_SUBJECT_SEQUENCE: str(expected), MSG_ID: message_id}

@@ -69,8 +69,7 @@ class KvConversationArchive:
 
     async def load(self, conversation_id: ConversationId) -> Conversation | None:
         """Return the record, if it is still kept."""
-        # A first message must not get past it.
-        found = await self._bucket.load(token(conversation_id), latest=True)
+        found = await self._bucket.load(token(conversation_id))
         return found[0] if found else None
 
     async def list(self, *, limit: int = 100, agent: AgentId | None = None) -> list[Conversation]:

@@ -91,7 +91,7 @@ class DlqStream:
         # The id becomes part of a subject filter: a wildcard must not pass for an id.
         if not letter_id or any(character in letter_id for character in "*>. \t\r\n"):
             return None
-        return await direct.first(
+        return await direct.first_of_leader(
             self._connection, subjects.DLQ_STREAM, f"{subjects.DLQ}.*.*.{letter_id}"
         )
 

@@ -1,4 +1,9 @@
-"""Reading stored messages straight from a stream (JetStream ADR-31, direct get)."""
+"""Reading stored messages straight from a stream (JetStream ADR-31, direct get).
+
+In a cluster any replica answers a direct get, and one that was cut off or is catching up answers
+with what was true a while ago. It will do for lists and for what a compare-and-set will check.
+Whatever is decided by what was read, or by finding nothing, asks the leader: `*_of_leader`.
+"""
 
 from __future__ import annotations
 
@@ -54,19 +59,32 @@ class Record(msgspec.Struct, frozen=True):
 
 async def last(connection: Connection, stream: str, subject: str) -> Record | None:
     """Return the newest message of a subject, deletion markers included."""
-    return await _one(connection, f"{stream}.{subject}", b"", f"reading {subject}")
-
-
-async def last_of(connection: Connection, stream: str, subjects: str) -> Record | None:
-    """Return the newest message of all subjects that match, deletion markers included."""
-    request = msgspec.json.encode({"last_by_subj": subjects})
-    return await _one(connection, stream, request, f"reading {subjects}")
+    try:
+        with heeding_cancellation():
+            message = await connection.client.request(
+                f"$JS.API.DIRECT.GET.{stream}.{subject}", timeout=connection.timeout
+            )
+    except (NatsError, TimeoutError) as error:
+        raise translate(error, f"reading {subject}") from None
+    return _record(message)
 
 
 async def last_of_leader(connection: Connection, stream: str, subject: str) -> Record | None:
-    """Return the same from the stream's leader, which knows of every write that was confirmed."""
+    """Return the newest message of a subject (wildcards allowed), deletion markers included."""
+    return await _one_of_leader(connection, stream, {"last_by_subj": subject})
+
+
+async def first_of_leader(connection: Connection, stream: str, subject: str) -> Record | None:
+    """Return the oldest message of a subject, which may have wildcards."""
+    return await _one_of_leader(connection, stream, {"seq": 1, "next_by_subj": subject})
+
+
+async def _one_of_leader(
+    connection: Connection, stream: str, request: dict[str, Any]
+) -> Record | None:
+    """Ask the stream's leader, which knows of every write that was confirmed."""
     try:
-        answer = await connection.api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+        answer = await connection.api(f"STREAM.MSG.GET.{stream}", request)
     except StreamMissing as error:
         if "no message found" in error.reason:
             return None
@@ -175,17 +193,6 @@ async def pages(
         if len(page) < BATCH:
             return
         start = page[-1].sequence + 1
-
-
-async def _one(connection: Connection, address: str, request: bytes, what: str) -> Record | None:
-    try:
-        with heeding_cancellation():
-            message = await connection.client.request(
-                f"$JS.API.DIRECT.GET.{address}", request, timeout=connection.timeout
-            )
-    except (NatsError, TimeoutError) as error:
-        raise translate(error, what) from None
-    return _record(message)
 
 
 def _record(message: Msg) -> Record | None:

@@ -56,7 +56,7 @@ class KvRegistryStore:
 
     async def load(self, agent: AgentId) -> tuple[Registration, int] | None:
         """Return the registration and its revision."""
-        return await self._bucket.load(agent_token(agent), latest=True)
+        return await self._bucket.load(agent_token(agent))
 
     async def remove(self, agent: AgentId) -> int:
         """Remove the registration; return the revision of that, 0 if there was none."""
