@@ -175,6 +175,30 @@ async def test_dead_letters_are_readable_in_their_stream(
     assert letter["body"]["content"] == {"door": "open"}
 
 
+@pytest.mark.nats_cli
+async def test_ledgers_are_readable_in_their_bucket(
+    nats_cli: NatsCli, server: EmbeddedServer, platform: Platform
+) -> None:
+    """`nats kv get caxton-ledgers bob.0` shows what bob has handled: senders and message ids."""
+    bob = Agent("bob")
+
+    @bob.on("inform")
+    async def handle(_: Context) -> None:
+        pass
+
+    async def handled() -> bool:
+        return not await platform.ports.mailboxes.pending()
+
+    async with started(platform, bob):
+        message = {"performative": "inform", "receiver": "bob", "message_id": "m-1"}
+        await nats_cli(server.url, "req", "caxton.send.alice", json.dumps(message))
+        await eventually(handled)
+    got = await nats_cli(server.url, "kv", "get", "caxton-ledgers", "bob.0", "--raw")
+    page = json.loads(got.stdout)
+    assert (page["agent"], page["number"]) == ("bob@caxton", 0)
+    assert page["entries"] == [{"sender": "alice@caxton", "message_id": "m-1"}]
+
+
 async def reject_one(nats_cli: NatsCli, server: EmbeddedServer, platform: Platform) -> None:
     """Have bob reject a message of alice's."""
     bob = Agent("bob")

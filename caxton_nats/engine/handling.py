@@ -1,19 +1,17 @@
 """One delivery in the hands of its receiver: from the count of the attempt to what follows from it.
 
 What a handler leaves behind becomes a disposition in core/disposition.py; the mailbox carries it
-out. Remembered is, within bounds, how each message ended here: a message that comes again because
-its settling failed is not handled again, only settled. Nothing here knows of lanes or settles.
+out. A message that is in the agent's ledger (engine/ledger.py) is not handled again, only settled.
+Nothing here knows of lanes or settles.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Hashable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
 
 import msgspec
 
@@ -32,17 +30,16 @@ from caxton_nats.core.disposition import (
 from caxton_nats.core.envelope import Envelope, with_content
 from caxton_nats.core.errors import CaxtonError, HandlerFailed, HandlerRejected
 from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.ledger import Entry
 from caxton_nats.engine import attempts, stored
 from caxton_nats.engine.lanes import Held
+from caxton_nats.engine.ledger import Ledger, Recent, entry_of
 from caxton_nats.engine.receipts import Stages
 from caxton_nats.engine.receiver import MailboxOptions, Receiver
 from caxton_nats.ports import Delivery, Ports
 from caxton_nats.telemetry import Action, Observer, event
 
-REMEMBERED = 10_000
 _Stored = tuple[Origin, datetime]
-_Key = TypeVar("_Key", bound=Hashable)
-_Value = TypeVar("_Value")
 log = logging.getLogger("caxton_nats")
 
 
@@ -75,24 +72,60 @@ class Handling:
         self._options = options
         self._observe = observer
         self._stages = Stages(ports)
-        self._handled: _Recent[tuple[str, str], None] = _Recent()
-        self._failed: _Recent[_Stored, None] = _Recent()
-        self._given_up: _Recent[_Stored, Ended] = _Recent()
+        self._ledger = Ledger(agent, ports.ledgers)
+        self._at_work: dict[Entry, asyncio.Event] = {}
+        self._failed: Recent[_Stored, None] = Recent()
+        self._given_up: Recent[_Stored, Ended] = Recent()
         self._one_suspect = asyncio.Lock()
         self._stopping = False
+
+    async def open(self) -> None:
+        """Learn what was handled before; to be called before anything is handled.
+
+        Raises:
+            CaxtonError: that could not be read.
+        """
+        await self._ledger.open()
 
     def stop(self) -> None:
         """Start no handler from now on."""
         self._stopping = True
 
+    def settled(self, ended: Ended) -> None:
+        """What `handle` has returned is settled."""
+        self._ledger.settled(entry_of(ended.held.envelope, ended.held.delivery))
+
+    async def close(self) -> None:
+        """Return when all that was handled is on record."""
+        await self._ledger.close()
+
     async def handle(self, held: Held) -> Ended | None:
         """Have the delivery handled, unless that has happened; None if it must be given back.
 
         Raises:
-            TransportError: its attempts could not be counted; it counts as not attempted.
+            TransportError: its attempts could not be counted, so that it counts as not attempted;
+                or that it was handled is not on record.
         """
-        if self._was_handled(held.envelope):
-            return Ended(held=held, disposition=Ack(), repeated=True)
+        entry = entry_of(held.envelope, held.delivery)
+        async with self._alone(entry):
+            if entry in self._ledger:
+                await self._ledger.enter(entry)
+                return Ended(held=held, disposition=Ack(), repeated=True)
+            return await self._begin(held, entry)
+
+    @asynccontextmanager
+    async def _alone(self, entry: Entry) -> AsyncIterator[None]:
+        """Have two copies of one message wait for each other."""
+        while (first := self._at_work.get(entry)) is not None:
+            await first.wait()
+        self._at_work[entry] = done = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._at_work[entry]
+            done.set()
+
+    async def _begin(self, held: Held, entry: Entry) -> Ended | None:
         before = self._given_up.get(_stored(held.delivery))
         if before is not None:
             return msgspec.structs.replace(
@@ -103,7 +136,8 @@ class Handling:
             if self._stopping:
                 return None
             ended = await self._attempt(held, earlier)
-        await self._remember(ended)
+            # Within its turn: the next one may end this process.
+            await self._remember(ended, entry)
         return ended
 
     def _turn(self, delivery: Delivery, earlier: int) -> AbstractAsyncContextManager[None]:
@@ -194,32 +228,15 @@ class Handling:
             return envelope
         return with_content(envelope, await self._ports.contents.get(envelope.claim))
 
-    def _was_handled(self, envelope: Envelope | None) -> bool:
-        # Without an id, which only those leave out who go past the router, no two are the same.
-        return (
-            envelope is not None
-            and bool(envelope.message_id)
-            and (envelope.sender, envelope.message_id) in self._handled
-        )
-
-    async def _remember(self, ended: Ended) -> None:
-        delivery, envelope = ended.held.delivery, ended.held.envelope
+    async def _remember(self, ended: Ended, entry: Entry) -> None:
+        delivery = ended.held.delivery
         if isinstance(ended.disposition, Nak):
             await attempts.failed(self._ports.attempts, delivery)
             self._failed[_stored(delivery)] = None
         elif isinstance(ended.disposition, Term):
             self._given_up[_stored(delivery)] = ended
-        elif envelope is not None:
-            self._handled[envelope.sender, envelope.message_id] = None
-
-
-class _Recent(OrderedDict[_Key, _Value], Generic[_Key, _Value]):
-    """A dict that forgets the oldest when it has too many."""
-
-    def __setitem__(self, key: _Key, value: _Value) -> None:
-        super().__setitem__(key, value)
-        if len(self) > REMEMBERED:
-            self.popitem(last=False)
+        else:
+            await self._ledger.enter(entry)
 
 
 def _stored(delivery: Delivery) -> _Stored:

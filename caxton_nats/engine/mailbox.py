@@ -115,6 +115,7 @@ class Mailbox:
             await asyncio.wait(others, timeout=self._options.drain.total_seconds())
         await end(others)
         await end(self._loops)
+        await self._handling.close()
         stays = {held.delivery.origin for task, held in self._running.items() if task is own}
         in_hand = [one.delivery for one in self._lanes.in_hand()]
         back = [one for one in (*in_hand, *left) if one.origin not in stays]
@@ -125,12 +126,14 @@ class Mailbox:
             log.warning("%s could not give back %d messages: %s", self._agent, len(back), error)
 
     async def _fetch(self) -> None:
+        await self._handling.open()
         await self._intake.open(urgent=False)
         self.attended.set()
         self._take_all(await self._intake.fetch(await self._room(), urgent=False))
 
     async def _fetch_urgent(self) -> None:
         """The same beside it: not behind what lies in the mailbox, nor behind what is in hand."""
+        await self._handling.open()
         await self._intake.open(urgent=True)
         room = await self._room(urgent=True)
         self._take_all(await self._intake.fetch(room, urgent=True))
@@ -234,6 +237,7 @@ class Mailbox:
             await self._stages.handled(held.envelope, self._agent, held.delivery)
             self._tell(Action.DUPLICATE if ended.repeated else Action.HANDLED, held)
         await self._intake.settle([(held.delivery, disposition)])
+        self._handling.settled(ended)
 
     async def _give_back(self, held: Held, ended: Ended, disposition: Nak) -> None:
         # First of all: it may come again before this has returned.

@@ -72,14 +72,7 @@ class Bucket(Generic[T]):
         record = await read(self._connection, self._stream, self._subject(key))
         if record is None or record.deleted:
             return None
-        try:
-            return self._decoder.decode(record.body), record.sequence
-        except msgspec.MsgspecError as error:
-            raise ConfigurationError(
-                f"the record is not readable: {error}",
-                field=f"{self._name} {key}",
-                hint=f"somebody else wrote it: remove it with `nats kv del {self._name} {key}`",
-            ) from None
+        return self._record(record)
 
     async def save(self, key: str, value: T, *, revision: int | None) -> int:
         """Write the record if its revision is still this; return the new one.
@@ -154,6 +147,25 @@ class Bucket(Generic[T]):
                 record = None if found.deleted else self._read(found.subject, found.body)
                 if record is not None:
                     yield record
+
+    async def state(self, keys: str) -> list[tuple[T, int]]:
+        """Return the records whose keys fit and their revisions, the one written last at the end.
+
+        None that was confirmed is missing, also if a replica that is behind has answered.
+
+        Raises:
+            NotConnected: it still is; to be tried again.
+            ConfigurationError: somebody put something else there.
+        """
+        newest = await direct.last_of_leader(self._connection, self._stream, self._subject(keys))
+        found: list[tuple[T, int]] = []
+        last = 0
+        async for page in direct.pages(self._connection, self._stream, self._subject(keys), 1):
+            last = max(last, *(one.sequence for one in page), 0)
+            found += [self._record(one) for one in page if not one.deleted]
+        if newest is not None and last < newest.sequence:
+            raise NotConnected(f"a replica of {self._name} is behind", hint="try again")
+        return found
 
     async def follow(
         self, mirror: Mirror[T], *, reached: Callable[[int], None] = lambda _: None
@@ -295,6 +307,17 @@ class Bucket(Generic[T]):
     async def _last(self, key: str) -> direct.Record | None:
         """Return what was written last, removals included, as the stream's leader knows it."""
         return await direct.last_of_leader(self._connection, self._stream, self._subject(key))
+
+    def _record(self, found: direct.Record) -> tuple[T, int]:
+        try:
+            return self._decoder.decode(found.body), found.sequence
+        except msgspec.MsgspecError as error:
+            key = found.subject.removeprefix(self._subject(""))
+            raise ConfigurationError(
+                f"the record is not readable: {error}",
+                field=f"{self._name} {key}",
+                hint=f"somebody else wrote it: remove it with `nats kv del {self._name} {key}`",
+            ) from None
 
     async def _write(self, key: str, value: T, expected: int, message_id: str) -> int:
         headers = {EXPECTED_LAST_SUBJECT_SEQUENCE: str(expected), MSG_ID: message_id}

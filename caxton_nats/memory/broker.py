@@ -17,6 +17,7 @@ from caxton_nats.core.errors import CaxtonError
 from caxton_nats.core.identifiers import AgentId, agent_token
 from caxton_nats.memory.conversations import MemoryConversationArchive, MemoryConversationStore
 from caxton_nats.memory.decisions import MemoryDecisions
+from caxton_nats.memory.effects import MemoryLedgers
 from caxton_nats.memory.leases import MemoryLeases
 from caxton_nats.memory.links import MemoryLinks
 from caxton_nats.memory.mail import (
@@ -51,6 +52,7 @@ from caxton_nats.ports import (
     Ids,
     Inbox,
     Leases,
+    Ledgers,
     Mailboxes,
     Ports,
     Publisher,
@@ -82,6 +84,7 @@ class MemoryBroker:
     contents: ContentStore
     receipts: ReceiptStore
     attempts: Attempts
+    ledgers: Ledgers
     timers: Timers
     streams: Streams
     routes: RouteStore
@@ -126,6 +129,7 @@ class MemoryBroker:
         self.contents = MemoryContentStore()
         self.receipts = MemoryReceiptStore()
         self.attempts = MemoryAttempts()
+        self.ledgers = MemoryLedgers(clock)
         self.routes = MemoryRouteStore()
         self.timers = MemoryTimers(clock, ack_wait=ack_wait)
         self.streams = MemoryStreams(
@@ -149,6 +153,7 @@ class MemoryBroker:
             contents=self.contents,
             receipts=self.receipts,
             attempts=self.attempts,
+            ledgers=self.ledgers,
             timers=self.timers,
             streams=self.streams,
             peers=MemoryPeers(self._routers, f"router-{self._processes}"),

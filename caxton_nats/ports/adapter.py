@@ -6,6 +6,7 @@ import msgspec
 
 from caxton_nats.ports.conversations import ConversationArchive, ConversationStore
 from caxton_nats.ports.decisions import Decisions
+from caxton_nats.ports.effects import Ledgers
 from caxton_nats.ports.leases import Leases
 from caxton_nats.ports.mail import Attempts, Mailboxes, Publisher
 from caxton_nats.ports.peers import Peers
@@ -29,6 +30,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     contents: ContentStore
     receipts: ReceiptStore
     attempts: Attempts
+    ledgers: Ledgers
     timers: Timers
     streams: Streams
     peers: Peers

@@ -66,6 +66,7 @@ class Adapter:
         self.contents = ports.contents
         self.receipts = ports.receipts
         self.attempts = ports.attempts
+        self.ledgers = ports.ledgers
         self.timers = ports.timers
         self.streams = ports.streams
         self.peers = ports.peers

@@ -1,0 +1,149 @@
+"""One agent's ledger: what it has handled, in memory and on record.
+
+Entries that are made at the same moment go into one write. A write that failed may have been made
+all the same, and another process may write the same ledger for a moment (one that was frozen, and
+does not know yet that it was replaced): then the pages are read again, and nobody's entries are
+lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from caxton_nats.core.envelope import Envelope
+from caxton_nats.core.errors import RevisionConflict
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.ledger import REMEMBERED, Entry, Page, enter
+from caxton_nats.ports import Delivery, Ledgers
+
+_Key = TypeVar("_Key", bound=Hashable)
+_Value = TypeVar("_Value")
+
+
+class Recent(OrderedDict[_Key, _Value], Generic[_Key, _Value]):
+    """A dict that forgets the oldest when it has too many."""
+
+    def __setitem__(self, key: _Key, value: _Value) -> None:
+        super().__setitem__(key, value)
+        if len(self) > REMEMBERED:
+            self.popitem(last=False)
+
+
+class Ledger:
+    """What one agent has handled."""
+
+    def __init__(self, agent: AgentId, ledgers: Ledgers) -> None:
+        self._agent = agent
+        self._ledgers = ledgers
+        self._page = Page(agent=agent, number=0)
+        self._revisions: dict[int, int] = {}
+        self._is_sure = False
+        """Page and revisions are what is stored."""
+        self._is_open = False
+        self._opening = asyncio.Lock()
+        self._recorded: Recent[Entry, None] = Recent()
+        self._unsettled: Recent[Entry, bool] = Recent()
+        """Handled by this process and not settled yet, and whether it is on record."""
+        self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Learn what is on record, unless that has happened.
+
+        Raises:
+            CaxtonError: it could not be read; nothing may be handled yet.
+        """
+        async with self._opening:
+            if not self._is_open:
+                await self._read()
+            self._is_open = True
+
+    def __contains__(self, entry: Entry) -> bool:
+        """Return whether the message was handled, on record or not."""
+        return entry in self._recorded or entry in self._unsettled
+
+    async def enter(self, entry: Entry) -> None:
+        """Note that the message was handled; returns when that is on record.
+
+        Raises:
+            TransportError: that is not certain. This process knows it all the same.
+        """
+        if entry in self._recorded or self._unsettled.get(entry):
+            return
+        self._unsettled[entry] = False
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((entry, done))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_all(), name=f"ledger {self._agent}")
+        await done
+
+    def settled(self, entry: Entry) -> None:
+        """The message is settled: it does not come again, but a copy of it may."""
+        self._unsettled.pop(entry, None)
+
+    async def close(self) -> None:
+        """Return when nothing is being written any more."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+
+    async def _write_all(self) -> None:
+        while self._waiting:
+            # Whoever ends at this same moment goes along.
+            await asyncio.sleep(0)
+            waiting, self._waiting = self._waiting, []
+            error: Exception | None = None
+            try:
+                while waiting:
+                    number = await self._write([entry for entry, _ in waiting])
+                    for entry, done in waiting[:number]:
+                        self._is_on_record(entry)
+                        if not done.done():
+                            done.set_result(None)
+                    del waiting[:number]
+            except Exception as failed:  # noqa: BLE001 - whoever waits is told
+                error = failed
+            for _, done in waiting:
+                if error is not None and not done.done():
+                    done.set_exception(error)
+
+    def _is_on_record(self, entry: Entry) -> None:
+        self._recorded[entry] = None
+        if entry in self._unsettled:
+            self._unsettled[entry] = True
+
+    async def _write(self, entries: list[Entry]) -> int:
+        """Write as many as go on one page; return how many."""
+        try:
+            return await self._write_once(entries)
+        except RevisionConflict:
+            # The page was forgotten for its age, or another process has written it.
+            return await self._write_once(entries)
+
+    async def _write_once(self, entries: list[Entry]) -> int:
+        if not self._is_sure:
+            await self._read()
+        page, number = enter(self._page, entries)
+        self._is_sure = False
+        revision = self._revisions.get(page.number)
+        self._revisions[page.number] = await self._ledgers.save(page, revision=revision)
+        self._is_sure, self._page = True, page
+        return number
+
+    async def _read(self) -> None:
+        pages = await self._ledgers.pages(self._agent)
+        self._revisions = {page.number: revision for page, revision in pages}
+        self._page = pages[-1][0] if pages else Page(agent=self._agent, number=0)
+        for page, _ in pages:
+            for entry in page.entries:
+                self._recorded[entry] = None
+        self._is_sure = True
+
+
+def entry_of(envelope: Envelope | None, delivery: Delivery) -> Entry:
+    """Return what names the message in a ledger."""
+    if envelope is None or not envelope.message_id:
+        return Entry(origin=delivery.origin, stored_at=delivery.stored_at)
+    return Entry(envelope.sender, envelope.message_id)

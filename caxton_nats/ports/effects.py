@@ -1,0 +1,28 @@
+"""What an agent's handlers have done, kept so that it happens once."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.ledger import Page
+
+
+class Ledgers(Protocol):
+    """The pages of agents' ledgers, each changed by compare-and-set and kept for days."""
+
+    async def pages(self, agent: AgentId) -> list[tuple[Page, int]]:
+        """Return the agent's pages and their revisions, the one written last at the end.
+
+        Every write that was confirmed is in it, whoever made it.
+
+        Raises:
+            ConfigurationError: somebody put something else there.
+        """
+
+    async def save(self, page: Page, *, revision: int | None) -> int:
+        """Write the page if its stored revision is still this (None: there is none).
+
+        Raises:
+            RevisionConflict: somebody else wrote first, or the page was forgotten for its age.
+        """
