@@ -28,7 +28,12 @@ from caxton_nats.core.disposition import (
     settle,
 )
 from caxton_nats.core.envelope import Envelope, with_content
-from caxton_nats.core.errors import CaxtonError, HandlerFailed, HandlerRejected
+from caxton_nats.core.errors import (
+    CaxtonError,
+    HandlerFailed,
+    HandlerRejected,
+    TransportError,
+)
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.ledger import Entry
 from caxton_nats.engine import attempts, stored
@@ -199,7 +204,7 @@ class Handling:
             # What the handler waited for was cancelled, not the handler.
             return HandlerFailed(f"CancelledError: {raised}"), None
         except Exception as raised:  # noqa: BLE001 - a handler may raise anything; it is reported
-            return HandlerFailed(f"{type(raised).__name__}: {raised}"), None
+            return _failure(raised), None
         return None, None
 
     def _admissible(self, held: Held) -> Envelope:
@@ -247,6 +252,14 @@ def _stored(delivery: Delivery) -> _Stored:
 def _numbered(held: Held, attempt: int) -> Held:
     delivery = msgspec.structs.replace(held.delivery, attempt=attempt)
     return msgspec.structs.replace(held, delivery=delivery)
+
+
+def _failure(raised: Exception) -> CaxtonError:
+    """Return what a handler's exception means: NATS being away is not the handler's fault."""
+    if isinstance(raised, TransportError):
+        return raised
+    after = raised.retry_after if isinstance(raised, CaxtonError) else None
+    return HandlerFailed(f"{type(raised).__name__}: {raised}", retry_after=after)
 
 
 def _is_being_cancelled() -> bool:

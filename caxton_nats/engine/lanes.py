@@ -168,6 +168,19 @@ class Lanes:
         """Return every delivery that is running or waiting."""
         return list(self._in_hand.values())
 
+    def held_up(self) -> set[Origin]:
+        """Return what cannot be handed out, because an earlier one of its lane is not settled."""
+        return {
+            held.delivery.origin
+            for lane in self._lanes.values()
+            if lane.running is not None or lane.blocked_by is not None
+            for _, held in lane.waiting
+        }
+
+    def has_ready(self) -> bool:
+        """Return whether anything could be handed out."""
+        return any(lane.is_ready for lane in self._lanes.values())
+
     def overdue(self, now: datetime) -> list[Origin]:
         """Return what lanes wait for although its time has passed."""
         return [

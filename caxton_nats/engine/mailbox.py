@@ -18,6 +18,7 @@ from caxton_nats.core.dead_letter import Stage
 from caxton_nats.core.disposition import Ack, Nak, Term
 from caxton_nats.core.errors import CaxtonError, TransportError
 from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.pacing import Pacing
 from caxton_nats.engine import stored
 from caxton_nats.engine.burial import Burial
 from caxton_nats.engine.handling import Ended, Handling
@@ -30,6 +31,8 @@ from caxton_nats.tasks import end, forever
 from caxton_nats.telemetry import Action, Observer, event
 
 _MOMENT = 0.1
+_MOST_BYTES = 64 * 1024 * 1024
+"""In hand beyond the window."""
 log = logging.getLogger("caxton_nats")
 
 
@@ -57,6 +60,7 @@ class Mailbox:
         self._lanes = Lanes()
         self._running: dict[asyncio.Task[None], Held] = {}
         self._changed = asyncio.Event()
+        self._pacing = Pacing(options.concurrency)
         self._intake = Intake(agent, ports.mailboxes)
         self._loops: list[asyncio.Task[None]] = []
         self._draining = False
@@ -153,21 +157,38 @@ class Mailbox:
         if answer is not None:
             self._launch(answer)
 
-    def _window(self, *, urgent: bool) -> tuple[int, int]:
-        """Return how many deliveries may be in hand by this way, and how many are."""
+    def _free(self, *, urgent: bool) -> int:
+        """Return how many more deliveries may come in by this way.
+
+        What waits behind an earlier message of its conversation leaves a handler idle. Then it
+        does not count, within bounds: other conversations go on.
+        """
         options = self._options
-        held = sum(self._intake.is_urgent(one.delivery) is urgent for one in self._lanes.in_hand())
+        in_hand = [
+            one for one in self._lanes.in_hand() if self._intake.is_urgent(one.delivery) is urgent
+        ]
+        most = options.wide_window - len(in_hand)
         if self._receiver.waits():
-            return options.wide_window, held
-        return (options.urgent_window if urgent else options.window), held
+            return most
+        window = options.urgent_window if urgent else options.window
+        if len(in_hand) >= window and not self._is_busy():
+            held_up = self._lanes.held_up()
+            in_hand = [one for one in in_hand if one.delivery.origin not in held_up]
+            if sum(len(one.delivery.body) for one in self._lanes.in_hand()) > _MOST_BYTES:
+                return 0
+        return min(window - len(in_hand), most)
+
+    def _is_busy(self) -> bool:
+        """Return whether more work than there is in hand would only wait."""
+        return len(self._running) >= self._options.concurrency or self._lanes.has_ready()
 
     async def _room(self, *, urgent: bool = False) -> int:
         """Return how many deliveries may come in, after waiting until that is at least one."""
         while True:
             self._changed.clear()
-            window, held = self._window(urgent=urgent)
-            if held < window:
-                return window - held
+            free = self._free(urgent=urgent)
+            if free > 0:
+                return free
             due, now = self._lanes.next_due(), self._ports.clock.now()
             if due is not None and due <= now:
                 # All in hand may wait for a head that went back. It is first in the queue now.
@@ -200,6 +221,7 @@ class Mailbox:
         self._start_handlers()
 
     async def _work(self, held: Held) -> None:
+        began = self._ports.clock.now()
         try:
             ended = await self._handling.handle(held)
             if ended is not None and not isinstance(ended.disposition, Nak):
@@ -216,7 +238,8 @@ class Mailbox:
             # It was not begun: it stays in hand, and is given back with the rest.
             return
         if isinstance(ended.disposition, Nak):
-            await self._give_back(held, ended, ended.disposition)
+            took = self._ports.clock.now() - began
+            await self._give_back(held, ended, self._paced(ended.disposition, took))
         else:
             self._lanes.done(held)
             await self._forget_content(ended)
@@ -238,6 +261,12 @@ class Mailbox:
             self._tell(Action.DUPLICATE if ended.repeated else Action.HANDLED, held)
         await self._intake.settle([(held.delivery, disposition)])
         self._handling.settled(ended)
+
+    def _paced(self, disposition: Nak, took: timedelta) -> Nak:
+        """Let fresh mail that waits have its share of the handlers."""
+        if not self._is_busy():
+            return disposition
+        return Nak(self._pacing.book(self._ports.clock.now(), disposition.delay, took))
 
     async def _give_back(self, held: Held, ended: Ended, disposition: Nak) -> None:
         # First of all: it may come again before this has returned.

@@ -51,7 +51,7 @@ class JetStreamMailboxes:
     ) -> None:
         self._connection = connection
         self._shards = deployment.shards
-        self._platform = deployment.platform
+        self._platform, self._queue_size = deployment.platform, deployment.queue_size
         self._options = options
         self._began: dict[str, tuple[datetime, float]] = {}
         """Since when a consumer is held by us: the time of the server, and our own."""
@@ -85,6 +85,8 @@ class JetStreamMailboxes:
             filter_subject=address.subject,
             ack_wait=int(self._options.ack_wait * 1e9),
             max_deliver=self._options.max_deliver,
+            # Fresh mail must not wait for a mailbox full of what went back for a while.
+            max_ack_pending=max(config["max_ack_pending"], self._queue_size),
         )
         await topology.ensure_consumer(self._connection, address.stream, config)
         return address

@@ -21,7 +21,7 @@ from caxton_nats.core.errors import (
     TransportError,
     UndeliverableError,
 )
-from caxton_nats.core.failure import FailureReason
+from caxton_nats.core.failure import Blame, FailureReason
 
 
 def tree(root: type[CaxtonError] = CaxtonError) -> Iterator[type[CaxtonError]]:
@@ -99,6 +99,27 @@ def test_blame(kind: type[CaxtonError], blame: type[CaxtonError], failure: Failu
     """Each error stands under the one whose fault it is, and names its dead letter's reason."""
     assert issubclass(kind, blame)
     assert kind.failure is failure
+
+
+TRANSIENT = {
+    *("QueueFull", "CircuitBreakerOpen"),
+    *("HandlerError", "HandlerFailed", "AgentNotResponding"),
+    *("TransportError", "NotConnected", "PublishUnconfirmed", "StreamMissing", "RevisionConflict"),
+    "ResourceExhausted",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_error_is_classified(kind: type[CaxtonError]) -> None:
+    """Only the listed kinds are tried again; what the sender did wrong never is."""
+    assert kind.transient is (kind.__name__ in TRANSIENT)
+    assert not (kind.transient and kind.blame is Blame.SENDER)
+    for branch, blame in (
+        (MessageError, Blame.SENDER),
+        (HandlerError, Blame.RECEIVER),
+        (TransportError, Blame.INFRASTRUCTURE),
+    ):
+        assert not issubclass(kind, branch) or kind.blame is blame
 
 
 @pytest.mark.parametrize(

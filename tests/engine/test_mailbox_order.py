@@ -158,6 +158,50 @@ async def test_retry_into_a_full_window(bench: Bench) -> None:
     assert bob.done == [f"c{number}" for number in range(6)]
 
 
+async def test_other_conversations_go_on(bench: Bench) -> None:
+    """What waits behind a failed message does not fill the window for the others."""
+    bob = Recorder(bench.clock, FailingOnce("c0"))
+    for number in range(10):
+        await bench.post(f"c{number}", conversation_id="c")
+    for number in range(10):
+        await bench.post(f"d{number}", conversation_id=f"d{number}")
+    bench.open(bob, window=3)
+    await bench.clock.idle()
+    assert bob.done == [f"d{number}" for number in range(10)]
+    await bench.clock.advance(1)
+    assert bob.done[10:] == [f"c{number}" for number in range(10)]
+
+
+async def test_others_go_on_beside_a_long_handler(bench: Bench) -> None:
+    """A handler at work for long holds up its own conversation, and no other."""
+    gate = Gate()
+
+    async def handle(envelope: Envelope, attempt: int) -> None:
+        if envelope.message_id == "c0":
+            await gate(envelope, attempt)
+
+    bob = Recorder(bench.clock, handle)
+    for number in range(10):
+        await bench.post(f"c{number}", conversation_id="c")
+    await bench.post("d", conversation_id="d")
+    bench.open(bob, window=3, concurrency=2)
+    await bench.clock.idle()
+    assert bob.done == ["d"]
+    gate["c0"].set()
+    await bench.clock.idle()
+    assert bob.done == ["d", *(f"c{number}" for number in range(10))]
+
+
+async def test_how_far_it_looks_ahead(bench: Bench) -> None:
+    """Behind one conversation no more is taken than the wide window holds."""
+    bob = Recorder(bench.clock, Gate())
+    for number in range(20):
+        await bench.post(f"c{number}", conversation_id="c")
+    bench.open(bob, window=3, wide_window=12)
+    await bench.clock.idle()
+    assert (await bench.broker.mailboxes.status(BOB)).in_flight == 12
+
+
 async def test_retry_beside_a_long_handler(bench: Bench) -> None:
     """A head that is due does not wait for an unrelated handler that takes for ever."""
     gate = Gate()
