@@ -3,48 +3,78 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
-from caxton_nats.cli import exits
 from caxton_nats.cli.exits import Exit
+from caxton_nats.cli.letters import (
+    DiedAt,
+    DryRun,
+    NewerThan,
+    OfAgent,
+    OfConversation,
+    OfSender,
+    OlderThan,
+    Rate,
+    Reason,
+    Wanted,
+    stopping,
+    work_off,
+)
 from caxton_nats.cli.options import AsJson, Limit, NatsUrl, connected, noun, work
-from caxton_nats.cli.output import NotFound, as_text, facts, say, show, table
-from caxton_nats.core.dead_letter import DeadLetter
-from caxton_nats.core.errors import CaxtonError, ConfigurationError
-from caxton_nats.engine.platform import Platform
+from caxton_nats.cli.output import as_text, facts, moment, say, show, table
+from caxton_nats.core.dead_letter import DeadLetter, Death
+from caxton_nats.core.redrive import no_such_letter
 
 dead_letters = noun("Dead letters: look at them, send them again, or drop them.")
-_ALL = 1_000_000
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID")]
-OfAgent = Annotated[
-    str | None, typer.Option("--agent", metavar="NAME", help="Only this agent's letters.")
-]
 All = Annotated[bool, typer.Option("--all", help="Every dead letter there is.")]
 
 
 @dead_letters.command("list", epilog="Example: caxton dlq list --agent bob --limit 20")
-def list_letters(
-    *, agent: OfAgent = None, limit: Limit = 100, nats_url: NatsUrl = None, as_json: AsJson = False
+def list_letters(  # noqa: PLR0913 - one parameter per option
+    *,
+    agent: OfAgent = None,
+    reason: Reason = None,
+    sender: OfSender = None,
+    stage: DiedAt = None,
+    conversation: OfConversation = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    limit: Limit = 100,
+    nats_url: NatsUrl = None,
+    as_json: AsJson = False,
 ) -> int:
     """List dead letters, the newest first."""
+    wanted = Wanted(
+        agent=agent,
+        reason=reason,
+        sender=sender,
+        stage=stage,
+        conversation=conversation,
+        older_than=older_than,
+        newer_than=newer_than,
+    )
 
     async def listed() -> int:
         async with connected(nats_url) as platform:
-            whose = platform.agent_id(agent) if agent else None
-            found = await platform.ports.dead_letters.list(limit=limit, agent=whose)
+            which = wanted.selection(platform)
+            found = await platform.ports.dead_letters.list(which, limit=limit)
         rows = [
-            (one.id, one.agent, one.reason, one.attempts, one.last_at, one.last_error.get("reason"))
+            (
+                *(one.id, one.agent, one.reason, one.attempts, one.redrives),
+                *(one.last_at, one.last_error.get("reason")),
+            )
             for one in found
         ]
-        titles = ("id", "agent", "reason", "attempts", "died", "error")
+        titles = ("id", "agent", "reason", "attempts", "redriven", "died", "error")
         show(
             {"dead_letters": [_document(one) for one in found]},
-            table(*titles, rows=rows, right=("attempts",), empty="no dead letters"),
+            table(*titles, rows=rows, right=("attempts", "redriven"), empty="no dead letters"),
             as_json=as_json,
         )
         return Exit.OK
@@ -70,7 +100,7 @@ def show_letter(
         async with connected(nats_url) as platform:
             letter = await platform.ports.dead_letters.get(letter_id)
             if letter is None:
-                raise _not_found(letter_id)
+                raise no_such_letter(letter_id)
             original = await platform.redrive.original(letter)
         if raw:
             sys.stdout.buffer.write(original)
@@ -108,89 +138,103 @@ def letter_statistics(*, nats_url: NatsUrl = None, as_json: AsJson = False) -> i
     return work(counted())
 
 
-@dead_letters.command("redrive", epilog="Example: caxton dlq redrive --agent bob")
-def redrive(
+@dead_letters.command("redrive", epilog="Example: caxton dlq redrive --agent bob --rate 10")
+def redrive(  # noqa: PLR0913 - one parameter per option
     ids: Ids = None,
     *,
-    agent: OfAgent = None,
     every: All = False,
+    agent: OfAgent = None,
+    reason: Reason = None,
+    sender: OfSender = None,
+    stage: DiedAt = None,
+    conversation: OfConversation = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    rate: Rate = None,
+    dry_run: DryRun = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Also what was redriven often enough, or will die again."),
+    ] = False,
     nats_url: NatsUrl = None,
     as_json: AsJson = False,
 ) -> int:
-    """Send messages on their way again; twice is once."""
-    _check_selection(ids, agent, every=every)
+    """Send messages on their way again, the oldest first; twice is once."""
+    wanted = Wanted(
+        agent=agent,
+        reason=reason,
+        sender=sender,
+        stage=stage,
+        conversation=conversation,
+        older_than=older_than,
+        newer_than=newer_than,
+    )
+    _check_choice(ids, wanted, every=every)
 
     async def redriven() -> int:
-        async with connected(nats_url) as platform:
-            chosen = ids or await _select(platform, agent)
-            return await _each(chosen, platform.redrive.redrive, "redriven", as_json=as_json)
+        # In this process, whatever the setting: no request can carry what a message died of before.
+        async with connected(nats_url, "embedded") as platform:
+            with stopping() as stop:
+                which = ids or wanted.selection(platform)
+                did = "would be redriven" if dry_run else "redriven"
+                ended = platform.redrive.redrive_all(
+                    which, rate=rate, force=force, dry_run=dry_run, stop=stop
+                )
+                return await work_off(ended, did, stop, as_json=as_json)
 
     return work(redriven())
 
 
 @dead_letters.command("discard", epilog="Example: caxton dlq discard CAXTON_MAILBOX_3-17")
-def discard(
+def discard(  # noqa: PLR0913 - one parameter per option
     ids: Ids = None,
     *,
     every: All = False,
-    sure: Annotated[bool, typer.Option("--yes", help="Do not ask; needed with --all.")] = False,
+    agent: OfAgent = None,
+    reason: Reason = None,
+    sender: OfSender = None,
+    stage: DiedAt = None,
+    conversation: OfConversation = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    rate: Rate = None,
+    dry_run: DryRun = False,
+    sure: Annotated[
+        bool, typer.Option("--yes", help="Do not ask; needed unless you name each letter.")
+    ] = False,
     nats_url: NatsUrl = None,
     as_json: AsJson = False,
 ) -> int:
-    """Remove dead letters for good."""
-    _check_selection(ids, None, every=every)
-    if every and not sure:
-        raise typer.BadParameter("--all removes every dead letter for good: say --yes, too")
+    """Remove dead letters for good, the oldest first."""
+    wanted = Wanted(
+        agent=agent,
+        reason=reason,
+        sender=sender,
+        stage=stage,
+        conversation=conversation,
+        older_than=older_than,
+        newer_than=newer_than,
+    )
+    _check_choice(ids, wanted, every=every)
+    if not (ids or sure or dry_run):
+        raise typer.BadParameter("this removes dead letters for good: say --yes, too")
 
     async def discarded() -> int:
         async with connected(nats_url) as platform:
-            chosen = ids or await _select(platform, None)
-            return await _each(chosen, platform.redrive.discard, "discarded", as_json=as_json)
+            with stopping() as stop:
+                which = ids or wanted.selection(platform)
+                did = "would be discarded" if dry_run else "discarded"
+                ended = platform.redrive.discard_all(which, rate=rate, dry_run=dry_run, stop=stop)
+                return await work_off(ended, did, stop, as_json=as_json)
 
     return work(discarded())
 
 
-def _check_selection(ids: Sequence[str] | None, agent: str | None, *, every: bool) -> None:
-    if sum((bool(ids), agent is not None, every)) != 1:
+def _check_choice(ids: Sequence[str] | None, wanted: Wanted, *, every: bool) -> None:
+    if sum((bool(ids), wanted.is_narrow, every)) != 1:
         raise typer.BadParameter(
-            "say which: ids of dead letters, --agent NAME or --all (one of them)"
+            "say which: ids of dead letters, options such as --agent NAME, or --all (one of them)"
         )
-
-
-async def _select(platform: Platform, agent: str | None) -> list[str]:
-    whose = platform.agent_id(agent) if agent else None
-    found = await platform.ports.dead_letters.list(limit=_ALL, agent=whose)
-    # Oldest first: what was sent first should arrive first again.
-    return [letter.id for letter in reversed(found)]
-
-
-async def _each(
-    ids: Sequence[str],
-    act: Callable[[str], Awaitable[DeadLetter]],
-    done_word: str,
-    *,
-    as_json: bool,
-) -> int:
-    """Do it to each letter, whatever becomes of the others."""
-    done: list[DeadLetter] = []
-    failed: list[tuple[str, CaxtonError]] = []
-    for letter_id in ids:
-        try:
-            done.append(await act(letter_id))
-        except CaxtonError as error:
-            gone = isinstance(error, ConfigurationError) and error.field == "id"
-            failed.append((letter_id, _not_found(letter_id) if gone else error))
-    rows: list[tuple[str, str, str]] = [(one.id, one.agent, done_word) for one in done]
-    rows += [(name, "", f"{error.code}: {error.reason}") for name, error in failed]
-    show(
-        {
-            done_word: [one.id for one in done],
-            "failed": [{"id": name, "error": error.to_dict()} for name, error in failed],
-        },
-        table("id", "agent", "outcome", rows=rows, empty="no dead letters"),
-        as_json=as_json,
-    )
-    return exits.of_batch(len(done), len(failed))
 
 
 def _document(letter: DeadLetter) -> dict[str, Any]:
@@ -226,13 +270,15 @@ def _facts(letter: DeadLetter) -> Any:
             "sender": letter.sender,
             "conversation": letter.conversation_id,
             "stored as": f"{letter.origin.stream} {letter.origin.sequence} ({letter.subject})",
-            "redriven before": letter.redrives,
+            "redriven before": letter.redrives or None,
+            "died before": [_earlier(death) for death in letter.history],
             "headers": [f"{name}: {value}" for name, value in letter.headers.items()],
         }
     )
 
 
-def _not_found(letter_id: str) -> NotFound:
-    return NotFound(
-        "there is no such dead letter", field="id", value=letter_id, hint="see `caxton dlq list`"
+def _earlier(death: Death) -> str:
+    return (
+        f"{moment(death.at)} {death.reason} at {death.stage} after {death.attempts} attempts:"
+        f" {death.error}"
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -46,6 +46,19 @@ class Origin(msgspec.Struct, frozen=True):
         return f"{self.stream}-{self.sequence}"
 
 
+class Death(msgspec.Struct, frozen=True, kw_only=True):
+    """One earlier death of a redriven message, as a header of it tells: nobody vouches for it."""
+
+    letter: Annotated[str, msgspec.Meta(max_length=200)]
+    """The id of the dead letter of that time, which is gone."""
+    at: Annotated[datetime, msgspec.Meta(tz=True)]
+    reason: FailureReason
+    stage: Stage
+    attempts: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+    error: Annotated[str, msgspec.Meta(max_length=200)]
+    """The code of the error and the beginning of its text."""
+
+
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One dead letter, as it lies in the stream CAXTON_DLQ."""
 
@@ -59,26 +72,26 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     performative: str = ""
     conversation_id: str = ""
     attempts: int
-    first_at: datetime
-    last_at: datetime
+    first_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    last_at: Annotated[datetime, msgspec.Meta(tz=True)]
     last_error: dict[str, Any]
     origin: Origin
     subject: str
     headers: dict[str, str] = {}
+    """As they were, without those in which a redriven message carries `redrives` and `history`."""
     body: msgspec.Raw = _NO_BODY
     body_base64: str = ""
     body_claim: Claim | None = None
     redrives: int = 0
-    """How often the message had been sent back to its mailbox before it died this time."""
+    """How often the message had been sent on its way again before it died this time."""
+    history: tuple[Death, ...] = ()
+    """Its earlier deaths, the oldest first: the latest few of them."""
 
     @property
     def original(self) -> bytes:
         """Return the original bytes (empty if they lie in the object store)."""
         return b64decode(self.body_base64) if self.body_base64 else bytes(self.body)
 
-
-REDRIVES_HEADER = "Caxton-Redrives"
-"""Header of a redriven message: how often it was sent back to its mailbox."""
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(DeadLetter)

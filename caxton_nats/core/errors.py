@@ -12,7 +12,7 @@
       TransportError          infrastructure: retried
         NotConnected  PublishUnconfirmed  StreamMissing  RevisionConflict  ResourceExhausted
       RegistryError           AgentAlreadyRegistered  InvalidStateTransition
-      ConversationNotFound  MessageNotFound  MessageInHand
+      ConversationNotFound  MessageNotFound  MessageInHand  DeadLetterNotFound  RedriveRefused
                               an operator asked for what is not there, or not to be had now
       ConfigurationError      the operator's fault: stops the start
 
@@ -263,6 +263,14 @@ class MessageNotFound(CaxtonError):
 
 class MessageInHand(CaxtonError):
     """An agent that runs was given the message and has not settled it."""
+
+
+class DeadLetterNotFound(CaxtonError):
+    """There is no dead letter of this id: somebody redrove or discarded it, or it never was."""
+
+
+class RedriveRefused(CaxtonError):
+    """A dead letter has been redriven often enough, or would provably die again."""
 
 
 class ConfigurationError(CaxtonError):

@@ -12,12 +12,13 @@ from hashlib import sha256
 import msgspec
 
 from caxton_nats.core.codec import encode
-from caxton_nats.core.dead_letter import REDRIVES_HEADER, DeadLetter, Origin, Stage, keep
+from caxton_nats.core.dead_letter import DeadLetter, Origin, Stage, keep
 from caxton_nats.core.dead_letter import encode as encode_letter
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import CaxtonError
 from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.core.notice import notice
+from caxton_nats.core.redrive import history, without
 from caxton_nats.core.registry import AgentState, Registry
 from caxton_nats.engine import aftercare
 from caxton_nats.engine.dispatch import message_key
@@ -134,7 +135,9 @@ class Burial:
         stage: Stage,
         envelope: Envelope | None,
     ) -> DeadLetter:
-        redrives = delivery.headers.get(REDRIVES_HEADER, "")
+        # What is submitted has never been in a mailbox: there, they are the client's own words.
+        redriven = stage is not Stage.ROUTE
+        redrives, earlier = history(delivery.headers if redriven else {})
         letter = DeadLetter(
             id=delivery.origin.key,
             reason=error.failure,
@@ -150,9 +153,9 @@ class Burial:
             last_error=error.to_dict(),
             origin=delivery.origin,
             subject=delivery.subject,
-            headers=dict(delivery.headers),
-            # Any client may send the header, with a number of thousands of digits, too.
-            redrives=int(redrives) if redrives.isdecimal() and len(redrives) < 10 else 0,
+            headers=without(delivery.headers) if redriven else dict(delivery.headers),
+            redrives=redrives,
+            history=earlier,
             **keep(delivery.body),
         )
         if len(encode_letter(letter)) <= self._max_body:

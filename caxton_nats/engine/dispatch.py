@@ -33,6 +33,8 @@ class Accepted(msgspec.Struct, frozen=True):
     """Receivers that do not get it although they are known, and why not."""
     stopped: tuple[Registration, ...] = ()
     """Those of them whose copy becomes a dead letter."""
+    redriven: Mapping[str, str] = {}
+    """Headers of its letters that tell of earlier deaths."""
 
     @property
     def envelope(self) -> Envelope:
@@ -85,13 +87,13 @@ class Dispatch:
         bodies = [codec.encode(one.envelope) for one in batch]
         # A task each only for what has to be set aside: for the rest it would cost more than this.
         packed: list[list[Letter] | CaxtonError] = [
-            [] if len(body) > self._max_body else self._letters(one.envelope, one.route.found, body)
+            [] if len(body) > self._max_body else self._letters(one, one.route.found, body)
             for one, body in zip(batch, bodies, strict=True)
         ]
         large = [at for at, body in enumerate(bodies) if len(body) > self._max_body]
         if large:
             given = await asyncio.gather(
-                *(self.pack(batch[at].envelope, batch[at].route.found) for at in large),
+                *(self.pack(batch[at], batch[at].route.found) for at in large),
                 return_exceptions=True,
             )
             for at, pack in zip(large, given, strict=True):
@@ -119,10 +121,11 @@ class Dispatch:
     def _goes_urgent(self, letter: Letter) -> bool:
         return aftercare.is_urgent(self._ports, letter.receiver, letter.address.subject)
 
-    async def pack(self, envelope: Envelope, receivers: Sequence[Registration]) -> list[Letter]:
+    async def pack(self, accepted: Accepted, receivers: Sequence[Registration]) -> list[Letter]:
         """Return one letter per receiver; they share their bytes unless content is set aside."""
+        envelope = accepted.envelope
         body = codec.encode(envelope)
-        letters = self._letters(envelope, receivers, body)
+        letters = self._letters(accepted, receivers, body)
         if len(body) <= self._max_body:
             return letters
         return [
@@ -131,9 +134,10 @@ class Dispatch:
         ]
 
     def _letters(
-        self, envelope: Envelope, receivers: Sequence[Registration], body: bytes
+        self, accepted: Accepted, receivers: Sequence[Registration], body: bytes
     ) -> list[Letter]:
-        headers = _headers(envelope)
+        envelope = accepted.envelope
+        headers = {**_headers(envelope), **accepted.redriven}
         urgent = self._is_urgent(envelope)
         return [
             Letter(

@@ -152,7 +152,7 @@ class Router:
                 known = await self._resolution.current()
                 for at, addressed in (await self._choosing.address(checked)).items():
                     try:
-                        accepted[at] = await self._resolve(addressed, batch[at].headers)
+                        accepted[at] = await self._resolve(addressed, batch[at])
                     except CaxtonError as refusal:
                         refused[at] = refusal
                 await self._admit(accepted, refused)
@@ -164,12 +164,15 @@ class Router:
                 return {}
 
     async def _resolve(
-        self, addressed: Addressed | CaxtonError, headers: Mapping[str, str]
+        self, addressed: Addressed | CaxtonError, submission: Submission
     ) -> Accepted:
         if isinstance(addressed, CaxtonError):
             raise addressed
-        route = await self._resolution.resolve(addressed.envelope, headers)
-        return await self._reception.sort(addressed, route)
+        route = await self._resolution.resolve(addressed.envelope, submission.headers)
+        sorted_out = await self._reception.sort(addressed, route)
+        if submission.redriven:
+            return msgspec.structs.replace(sorted_out, redriven=submission.redriven)
+        return sorted_out
 
     def _check(self, submission: Submission) -> Envelope:
         """Decode, complete, check: the message as it will be stored, or raise why not."""
@@ -231,7 +234,7 @@ class Router:
             return one
         refused = dict(one.refused)
         try:
-            for letter in await self._dispatch.pack(one.envelope, one.stopped):
+            for letter in await self._dispatch.pack(one, one.stopped):
                 await self._burial.keep(letter, one.envelope, refused[letter.receiver])
         except CaxtonError as error:
             refused |= {registration.agent: error for registration in one.stopped}

@@ -11,11 +11,15 @@ from caxton_nats.core.dead_letter import DeadLetter, decode, encode
 from caxton_nats.core.errors import ConfigurationError, InvalidEnvelope, RevisionConflict
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.remote import any_agent_from_token, any_agent_token
+from caxton_nats.core.selection import EVERY, Selection
 from caxton_nats.jetstream import direct, subjects
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.headers import EXPECTED_LAST_SUBJECT, EXPECTED_LAST_SUBJECT_SEQUENCE
 from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
+from caxton_nats.ports.stores import Page
 
+PAGE_BYTES = 4 * 1024 * 1024
+"""Bytes of letters that are read at a time; a single one may be larger than its share."""
 log = logging.getLogger("caxton_nats.jetstream")
 
 
@@ -45,12 +49,42 @@ class DlqStream:
             return False
         return True
 
-    async def list(self, *, limit: int = 100, agent: AgentId | None = None) -> list[DeadLetter]:
+    async def list(self, which: Selection = EVERY, *, limit: int = 100) -> list[DeadLetter]:
         """Return the newest letters first; what is none is logged."""
-        whose = "*" if agent is None else any_agent_token(agent, self._platform)
         return await direct.newest_of(
-            self._connection, subjects.DLQ_STREAM, f"{subjects.DLQ}.*.{whose}.*", limit, _listed
+            self._connection,
+            subjects.DLQ_STREAM,
+            self._subject(which),
+            limit,
+            lambda record: _listed(record, which),
         )
+
+    async def page(
+        self, which: Selection = EVERY, *, after: int = 0, until: int | None = None
+    ) -> Page:
+        """Return the next page of the selection; what is no letter is logged."""
+        stream = subjects.DLQ_STREAM
+        end = await direct.last_sequence(self._connection, stream) if until is None else until
+        request = {
+            "seq": after + 1,
+            "next_by_subj": self._subject(which),
+            "batch": direct.BATCH,
+            "max_bytes": PAGE_BYTES,
+        }
+        found = await direct.batch(self._connection, stream, request)
+        within = [record for record in found if record.sequence <= end]
+        letters = [one for record in within if (one := _listed(record, which)) is not None]
+        return Page(
+            letters=letters,
+            after=within[-1].sequence if within else end,
+            until=end,
+            is_last=not within or len(within) < len(found) or not found[-1].behind_it,
+        )
+
+    def _subject(self, which: Selection) -> str:
+        """Return the subjects to read; what else is wanted, only the letters themselves tell."""
+        whose = "*" if which.agent is None else any_agent_token(which.agent, self._platform)
+        return f"{subjects.DLQ}.{which.reason or '*'}.{whose}.*"
 
     async def get(self, letter_id: str) -> DeadLetter | None:
         """Return the letter, or None.
@@ -98,19 +132,27 @@ class DlqStream:
 
 def _read(record: direct.Record) -> DeadLetter:
     try:
-        return decode(record.body)
+        letter = decode(record.body)
     except msgspec.DecodeError as error:
-        raise ConfigurationError(
-            f"the dead letter is not readable: {error}",
-            field=f"{subjects.DLQ_STREAM} {record.subject}",
-            hint="somebody else wrote it: remove it with"
-            f" `nats stream rmm {subjects.DLQ_STREAM} {record.sequence}`",
-        ) from None
+        raise _foreign(record, str(error)) from None
+    if letter.id != record.subject.rpartition(".")[2]:
+        raise _foreign(record, f"it says that its id is {letter.id!a}")
+    return letter
 
 
-def _listed(record: direct.Record) -> DeadLetter | None:
+def _foreign(record: direct.Record, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the dead letter is not readable: {why}",
+        field=f"{subjects.DLQ_STREAM} {record.subject}",
+        hint="somebody else wrote it: remove it with"
+        f" `nats stream rmm {subjects.DLQ_STREAM} {record.sequence}`",
+    )
+
+
+def _listed(record: direct.Record, which: Selection) -> DeadLetter | None:
     try:
-        return _read(record)
+        letter = _read(record)
     except ConfigurationError as error:
         log.warning("%s", error)
         return None
+    return letter if which.has(letter) else None

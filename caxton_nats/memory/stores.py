@@ -14,10 +14,15 @@ from caxton_nats.core.errors import InvalidEnvelope, NotConnected
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.registry import Registration, Registry
 from caxton_nats.core.remote import RouteInfo, Routes
+from caxton_nats.core.selection import EVERY, Selection
 from caxton_nats.core.stream_state import Role, StreamState
 from caxton_nats.memory.bucket import Bucket
 from caxton_nats.memory.mail import turn
 from caxton_nats.ports import Clock
+from caxton_nats.ports.stores import Page
+
+PAGE = 256
+"""Dead letters that are read at a time."""
 
 
 class MemoryDeadLetters:
@@ -29,6 +34,7 @@ class MemoryDeadLetters:
         self._written = 0
         self._written_at: dict[str, datetime] = {}
         self._letters: dict[str, bytes] = {}
+        self._sequences: dict[str, int] = {}
 
     async def write(self, letter: DeadLetter) -> bool:
         """Store the letter; when there are too many, the oldest goes."""
@@ -37,6 +43,7 @@ class MemoryDeadLetters:
             return False
         self._letters[letter.id] = dead_letter.encode(letter)
         self._written += 1
+        self._sequences[letter.id] = self._written
         self._written_at[letter.id] = self._clock.now()
         if len(self._letters) > self._max_letters:
             self._forget(next(iter(self._letters)))
@@ -59,11 +66,26 @@ class MemoryDeadLetters:
         letters = map(dead_letter.decode, self._letters.values())
         return dict(Counter((letter.agent, str(letter.reason)) for letter in letters))
 
-    async def list(self, *, limit: int = 100, agent: AgentId | None = None) -> list[DeadLetter]:
+    async def list(self, which: Selection = EVERY, *, limit: int = 100) -> list[DeadLetter]:
         """Return the newest letters first."""
         await turn()
         newest = map(dead_letter.decode, reversed(self._letters.values()))
-        return list(islice((one for one in newest if agent in (None, one.agent)), limit))
+        return list(islice(filter(which.has, newest), limit))
+
+    async def page(
+        self, which: Selection = EVERY, *, after: int = 0, until: int | None = None
+    ) -> Page:
+        """Return the next page of the selection, the oldest first."""
+        await turn()
+        end = self._written if until is None else until
+        known = [one for one, at in self._sequences.items() if after < at <= end]
+        read = [dead_letter.decode(self._letters[one]) for one in known[:PAGE]]
+        return Page(
+            letters=[one for one in read if which.has(one)],
+            after=self._sequences[known[:PAGE][-1]] if known else end,
+            until=end,
+            is_last=len(known) <= PAGE,
+        )
 
     def state(self) -> StreamState:
         """Return what the stream of dead letters would say of itself."""
@@ -79,6 +101,7 @@ class MemoryDeadLetters:
 
     def _forget(self, letter_id: str) -> bool:
         self._written_at.pop(letter_id, None)
+        self._sequences.pop(letter_id, None)
         return self._letters.pop(letter_id, None) is not None
 
 

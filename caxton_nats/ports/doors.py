@@ -51,6 +51,9 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """When it came in, if it has waited since: its ``timeout`` counts from then."""
     fallback_id: str = ""
     """The message id if the message has none and the door needs a repeatable one."""
+    redriven: Mapping[str, str] = {}
+    """What its letters tell of earlier deaths. No client can say so: it does not leave the process,
+    so the router service gets it without."""
 
 
 class Door(Protocol):

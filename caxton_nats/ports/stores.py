@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import msgspec
+
 from caxton_nats.core.dead_letter import DeadLetter
 from caxton_nats.core.envelope import Claim
 from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.core.registry import Registration, Registry
+from caxton_nats.core.selection import EVERY, Selection
 from caxton_nats.core.staged_receipt import StagedReceipt
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Some of the dead letters of a selection, the oldest first."""
+
+    letters: list[DeadLetter]
+    after: int
+    """Where the next page begins."""
+    until: int
+    """Where the last page ends: what was the newest letter when the first page was asked for."""
+    is_last: bool
 
 
 class DeadLetters(Protocol):
@@ -17,8 +31,21 @@ class DeadLetters(Protocol):
     async def write(self, letter: DeadLetter) -> bool:
         """Store the letter; False if a letter of this id exists already."""
 
-    async def list(self, *, limit: int = 100, agent: AgentId | None = None) -> list[DeadLetter]:
+    async def list(self, which: Selection = EVERY, *, limit: int = 100) -> list[DeadLetter]:
         """Return the newest letters first."""
+
+    async def page(
+        self, which: Selection = EVERY, *, after: int = 0, until: int | None = None
+    ) -> Page:
+        """Return the next page of the selection, which may be empty and not the last.
+
+        Pages hold what was there when the first one was asked for, less what has gone since.
+
+        Args:
+            which: the same for all pages.
+            after: 0 for the first page, then what the page before says.
+            until: None for the first page, then what the page before says.
+        """
 
     async def get(self, letter_id: str) -> DeadLetter | None:
         """Return the letter, or None."""

@@ -14,6 +14,7 @@ from typing import Final
 
 from caxton_nats import Agent, Settings, connect, started
 from caxton_nats.core.dead_letter import DeadLetter
+from caxton_nats.core.selection import Selection
 from caxton_nats.engine.platform import Platform
 from caxton_nats.jetstream.embedded import EmbeddedOptions, EmbeddedServer
 from caxton_nats.telemetry import Action, Event
@@ -170,7 +171,9 @@ class Director:
 
     async def only_dead_letter(self, agent: str) -> DeadLetter:
         """Return the dead letter of an agent that has one."""
-        (letter,) = await self.platform.ports.dead_letters.list(agent=self.platform.agent_id(agent))
+        (letter,) = await self.platform.ports.dead_letters.list(
+            Selection(agent=self.platform.agent_id(agent))
+        )
         return letter
 
     async def close_books(self) -> books.Books:

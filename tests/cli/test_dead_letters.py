@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 
 from caxton_nats import Agent, Context, Reject, started
+from caxton_nats.core.selection import Selection
 from caxton_nats.ports import Letter
 from tests.cli.conftest import Caxton, Here, Start
 from tests.plugins.eventually import eventually
@@ -15,7 +17,7 @@ EVIL = "boom \x1b[2J [red]\u202e"
 
 
 async def die(caxton: Caxton, here: Here, *contents: str, agent: str = "bob") -> list[str]:
-    """Have the agent reject a message of each content; return the ids of the dead letters."""
+    """Have the agent reject what waits for it, and a message of each content; return the ids."""
     rejecting = Agent(agent)
 
     @rejecting.on("*")
@@ -24,17 +26,18 @@ async def die(caxton: Caxton, here: Here, *contents: str, agent: str = "bob") ->
 
     letters = here.platform.ports.dead_letters
     whose = here.platform.agent_id(agent)
-    before = {one.id for one in await letters.list(agent=whose)}
+    before = {one.id for one in await letters.list(Selection(agent=whose))}
+    expected = len(contents) + (await here.platform.ports.mailboxes.status(whose)).pending
     async with started(here.platform, rejecting):
         for content in contents:
             sent = await caxton("send", "alice", "inform", agent, "--content", content)
             assert sent.code == 0, sent.err
 
         async def died() -> bool:
-            return len(await letters.list(agent=whose)) == len(before) + len(contents)
+            return len(await letters.list(Selection(agent=whose))) == len(before) + expected
 
         await eventually(died)
-    found = [one.id for one in await letters.list(agent=whose) if one.id not in before]
+    found = [one.id for one in await letters.list(Selection(agent=whose)) if one.id not in before]
     return found[::-1]
 
 
@@ -43,7 +46,7 @@ async def test_dead_letters_are_listed_newest_first(caxton: Caxton, here: Here) 
     assert "no dead letters" in (await caxton("dlq")).out
     first, second = await die(caxton, here, "1", "2")
     title, *rows = (await caxton("dlq")).out.splitlines()
-    assert title.split() == ["id", "agent", "reason", "attempts", "died", "error"]
+    assert title.split() == ["id", "agent", "reason", "attempts", "redriven", "died", "error"]
     assert [row.split()[:4] for row in rows] == [
         [second, "bob@caxton", "InvalidMessage", "1"],
         [first, "bob@caxton", "InvalidMessage", "1"],
@@ -80,10 +83,10 @@ async def test_bytes_that_are_no_text_can_be_got_out_exactly(
     async with started(here.platform, Agent("bob")):
 
         async def died() -> bool:
-            return bool(await ports.dead_letters.list(agent=bob))
+            return bool(await ports.dead_letters.list(Selection(agent=bob)))
 
         await eventually(died)
-    (dead,) = await ports.dead_letters.list(agent=bob)
+    (dead,) = await ports.dead_letters.list(Selection(agent=bob))
     document = (await caxton("dlq", "show", dead.id, "--json")).json
     assert (document["original"], document["original_encoding"]) == ("//4gbm8gSlNPTg==", "base64")
     assert "\\xff\\xfe no JSON" in (await caxton("dlq", "show", dead.id)).out
@@ -106,10 +109,11 @@ async def test_a_redriven_message_reaches_its_handler_once(caxton: Caxton, here:
     """Redrive puts it back, a second redrive finds nothing, the handler sees one message."""
     (letter,) = await die(caxton, here, '"again"')
     redriven = await caxton("dlq", "redrive", letter, "--json")
-    assert (redriven.code, redriven.json) == (0, {"redriven": [letter], "failed": []})
+    assert redriven.code == 0
+    assert redriven.json == {"redriven": [letter], "failed": [], "interrupted": False}
     again = await caxton("dlq", "redrive", letter)
     assert again.code == 1
-    assert "NotFound: there is no such dead letter" in again.out
+    assert "DeadLetterNotFound: id: there is no such dead letter" in again.out
     seen: list[object] = []
     healed = Agent("bob")
 
@@ -156,7 +160,15 @@ async def test_discarding_everything_needs_a_yes(caxton: Caxton, here: Here) -> 
 
 
 @pytest.mark.parametrize(
-    "arguments", [("redrive",), ("redrive", "x", "--all"), ("discard", "x", "--all", "--yes")]
+    "arguments",
+    [
+        ("redrive",),
+        ("redrive", "x", "--all"),
+        ("redrive", "x", "--sender", "alice"),
+        ("redrive", "--all", "--reason", "Timeout"),
+        ("discard", "x", "--all", "--yes"),
+        ("discard", "--yes"),
+    ],
 )
 async def test_which_letters_must_be_said_in_one_way(
     caxton: Caxton, arguments: tuple[str, ...]
@@ -169,4 +181,86 @@ async def test_which_letters_must_be_said_in_one_way(
 async def test_an_unknown_letter_cannot_be_shown(caxton: Caxton, here: Here) -> None:
     """Exit code 1, and where to look."""
     failed = await caxton("dlq", "show", "CAXTON_MAILBOX_0-99", "--json")
-    assert (failed.code, failed.error["code"]) == (1, "NotFound")
+    assert (failed.code, failed.error["code"]) == (1, "DeadLetterNotFound")
+
+
+async def test_every_filter_narrows(caxton: Caxton, here: Here) -> None:
+    """--reason, --sender, --stage, --conversation and the ages choose, alone and together."""
+    (letter,) = await die(caxton, here, "1")
+    for fits in (
+        ("--reason", "invalidmessage"),
+        ("--sender", "alice"),
+        ("--stage", "deliver", "--agent", "bob"),
+        ("--newer-than", "1h"),
+        ("--older-than", "0"),
+    ):
+        (found,) = (await caxton("dlq", "list", *fits, "--json")).json["dead_letters"]
+        assert found["id"] == letter
+    for other in (
+        ("--reason", "Timeout"),
+        ("--sender", "carol"),
+        ("--stage", "route"),
+        ("--conversation", "c"),
+        ("--older-than", "2d"),
+        ("--newer-than", "0", "--agent", "bob"),
+    ):
+        assert (await caxton("dlq", "list", *other, "--json")).json == {"dead_letters": []}
+        redriven = await caxton("dlq", "redrive", *other, "--json")
+        assert redriven.json == {"redriven": [], "failed": [], "interrupted": False}
+
+
+@pytest.mark.parametrize("time", ["soon", "-1h", "1w", "1e9", "9" * 30, "", "999999999d"])
+async def test_a_time_that_is_none(caxton: Caxton, time: str) -> None:
+    """A usage error that names the option and the forms it takes, before anything is connected."""
+    wrong = await caxton("dlq", "list", f"--older-than={time}")
+    assert (wrong.code, "--older-than wants a time as 90s" in wrong.err) == (2, True)
+
+
+async def test_a_dry_run_changes_nothing(caxton: Caxton, here: Here) -> None:
+    """It lists what would go and what would be refused; neither mailbox nor letters change."""
+    first, second = await die(caxton, here, "1", "2")
+    tried = await caxton("dlq", "redrive", "--agent", "bob", "--dry-run")
+    assert tried.code == 0
+    assert tried.out.splitlines() == [
+        f"{first}  bob@caxton  would be redriven",
+        f"{second}  bob@caxton  would be redriven",
+        "would be redriven: 2, failed: 0",
+    ]
+    dropped = await caxton("dlq", "discard", "--all", "--dry-run", "--json")
+    assert dropped.json["would_be_discarded"] == [first, second]
+    assert await here.platform.ports.mailboxes.pending() == {}
+    assert len(await here.platform.ports.dead_letters.list()) == 2
+
+
+async def test_a_message_that_keeps_dying(caxton: Caxton, here: Here) -> None:
+    """Its history is shown; after three redrives it is refused, and --force sends it."""
+    (letter,) = await die(caxton, here, "1")
+    for _ in range(3):
+        assert (await caxton("dlq", "redrive", letter)).code == 0
+        (letter,) = await die(caxton, here)
+    shown = await caxton("dlq", "show", letter)
+    assert shown.out.count("InvalidMessage at deliver after 1 attempts: HandlerRejected: boom") == 3
+    assert "\x1b" not in shown.out
+    refused = await caxton("dlq", "redrive", letter, "--json")
+    assert refused.code == 1
+    (failed,) = refused.json["failed"]
+    assert (failed["error"]["code"], failed["error"]["limit"]) == ("RedriveRefused", 3)
+    assert "--force" in failed["error"]["hint"]
+    assert (await caxton("dlq", "redrive", "--all", "--dry-run")).code == 1
+    assert (await caxton("dlq", "redrive", letter, "--force")).code == 0
+
+
+async def test_interrupted_between_two_letters(caxton: Caxton, here: Here, start: Start) -> None:
+    """Ctrl-C ends after the letter in hand and says how far it came; again, it goes on."""
+    letters = await die(caxton, here, "1", "2", "3")
+    program = await start("dlq", "redrive", "--all", "--rate", "0.01")
+    await program.said(letters[0])
+    program.process.send_signal(signal.SIGINT)
+    result = await program.ended()
+    assert result.code == 130
+    assert result.out.splitlines() == [
+        "redriven: 1, failed: 0",
+        "interrupted; the same command goes on with the rest",
+    ]
+    rest = await caxton("dlq", "redrive", "--all", "--json")
+    assert rest.json["redriven"] == letters[1:]

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from caxton_nats.core.dead_letter import DeadLetter, Origin, Stage, keep
+from caxton_nats.core.dead_letter import DeadLetter, Death, Origin, Stage, keep
 from caxton_nats.core.envelope import Claim
 from caxton_nats.core.failure import FailureReason
 from caxton_nats.core.identifiers import AgentId, MessageId
+from caxton_nats.core.selection import EVERY, Selection
 from tests.conformance.adapters import Adapter, named
 
 BOB = named("bob")
@@ -43,6 +44,16 @@ def dead(
         subject="caxton.mailbox.0.bob",
         headers={"traceparent": "00-ab-cd-01"},
         redrives=1,
+        history=(
+            Death(
+                letter="S-1",
+                at=NOON,
+                reason=FailureReason.TIMEOUT,
+                stage=Stage.ROUTE,
+                attempts=2,
+                error="Expired: ü",
+            ),
+        ),
     )
     return msgspec.structs.replace(letter, **keep(body))
 
@@ -126,9 +137,9 @@ async def test_filter_by_agent(adapter: Adapter) -> None:
     for sequence in (1, 2, 3):
         await adapter.dead_letters.write(dead(sequence, agent=BOB))
         await adapter.dead_letters.write(dead(sequence + 10, agent=ALICE))
-    listed = await adapter.dead_letters.list(limit=2, agent=BOB)
+    listed = await adapter.dead_letters.list(Selection(agent=BOB), limit=2)
     assert [letter.origin.sequence for letter in listed] == [3, 2]
-    assert await adapter.dead_letters.list(agent=named("nobody")) == []
+    assert await adapter.dead_letters.list(Selection(agent=named("nobody"))) == []
 
 
 async def test_remove(adapter: Adapter) -> None:
@@ -166,7 +177,9 @@ async def test_awkward_agent(adapter: Adapter) -> None:
     awkward = named("a.*.>")
     await adapter.dead_letters.write(dead(1, agent=awkward))
     await adapter.dead_letters.write(dead(2))
-    assert [one.agent for one in await adapter.dead_letters.list(agent=awkward)] == [awkward]
+    assert [one.agent for one in await adapter.dead_letters.list(Selection(agent=awkward))] == [
+        awkward
+    ]
     assert (await adapter.dead_letters.count())[awkward, "Timeout"] == 1
 
 
@@ -175,5 +188,77 @@ async def test_agent_of_another_platform(adapter: Adapter) -> None:
     there = AgentId("bob@there")
     await adapter.dead_letters.write(dead(1))
     await adapter.dead_letters.write(dead(2, agent=there))
-    assert await adapter.dead_letters.list(agent=there) == [dead(2, agent=there)]
+    assert await adapter.dead_letters.list(Selection(agent=there)) == [dead(2, agent=there)]
     assert await adapter.dead_letters.count() == {(BOB, "Timeout"): 1, (there, "Timeout"): 1}
+
+
+async def pages(adapter: Adapter, which: Selection = EVERY) -> list[int]:
+    """Read page after page; return the sequences of the originals."""
+    page = await adapter.dead_letters.page(which)
+    found = [*page.letters]
+    while not page.is_last:
+        page = await adapter.dead_letters.page(which, after=page.after, until=page.until)
+        found += page.letters
+    return [letter.origin.sequence for letter in found]
+
+
+async def test_pages(adapter: Adapter) -> None:
+    """Page by page come all letters of a selection, the oldest first, and no other."""
+    assert await pages(adapter) == []
+    for sequence in range(1, 301):
+        reason = FailureReason.TIMEOUT if sequence % 2 else FailureReason.QUEUE_FULL
+        await adapter.dead_letters.write(dead(sequence, reason=reason))
+    assert await pages(adapter) == [*range(1, 301)]
+    odd = Selection(agent=BOB, reason=FailureReason.TIMEOUT)
+    assert await pages(adapter, odd) == [*range(1, 301, 2)]
+    late = Selection(died_after=NOON + timedelta(hours=1))
+    assert await pages(adapter, late) == []
+
+
+async def test_large_letters_come_in_small_pages(adapter: Adapter) -> None:
+    """Letters of a MiB each come, too, and no page holds very many of them."""
+    for sequence in range(1, 8):
+        await adapter.dead_letters.write(dead(sequence, body=b'"' + b"x" * 900_000 + b'"'))
+    assert await pages(adapter) == [*range(1, 8)]
+
+
+async def test_pages_end_where_they_began(adapter: Adapter) -> None:
+    """What is written after the first page was asked for is on no page; what has gone is neither."""
+    for sequence in range(1, 301):
+        await adapter.dead_letters.write(dead(sequence))
+    page = await adapter.dead_letters.page()
+    first = [letter.origin.sequence for letter in page.letters]
+    assert not page.is_last
+    await adapter.dead_letters.write(dead(999))
+    await adapter.dead_letters.remove(dead(300).id)
+    rest = await adapter.dead_letters.page(after=page.after, until=page.until)
+    assert first + [letter.origin.sequence for letter in rest.letters] == [*range(1, 300)]
+    assert rest.is_last
+
+
+@pytest.mark.parametrize(
+    "which",
+    [
+        Selection(reason=FailureReason.QUEUE_FULL),
+        Selection(sender=named("dave")),
+        Selection(stage=Stage.ROUTE),
+        Selection(conversation_id="c"),
+        Selection(died_after=NOON + timedelta(hours=1)),
+        Selection(agent=BOB, sender=named("dave"), stage=Stage.ROUTE),
+    ],
+)
+async def test_selection(adapter: Adapter, which: Selection) -> None:
+    """A list has what all of a selection's conditions hold for, and looks back far enough for it."""
+    wanted = msgspec.structs.replace(
+        dead(1, reason=FailureReason.QUEUE_FULL),
+        sender=named("dave"),
+        stage=Stage.ROUTE,
+        conversation_id="c",
+        last_at=NOON + timedelta(hours=2),
+    )
+    await adapter.dead_letters.write(wanted)
+    for sequence in range(2, 6):
+        await adapter.dead_letters.write(dead(sequence))
+    assert await adapter.dead_letters.list(which, limit=1) == [wanted]
+    before = Selection(died_before=NOON + timedelta(hours=1))
+    assert len(await adapter.dead_letters.list(before)) == 4

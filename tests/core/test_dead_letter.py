@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caxton_nats.core.dead_letter import (
-    REDRIVES_HEADER,
     DeadLetter,
     Origin,
     Stage,
@@ -46,11 +45,6 @@ def dead(**fields: Any) -> DeadLetter:
 def test_key_is_the_origin() -> None:
     """A dead letter is named after the stored message: that one can die once."""
     assert ORIGIN.key == "CAXTON_MAILBOX_3-17"
-
-
-def test_header_of_a_redrive() -> None:
-    """The header's name is what redriven messages in streams carry already."""
-    assert REDRIVES_HEADER == "Caxton-Redrives"
 
 
 def test_round_trip() -> None:

@@ -11,7 +11,7 @@ import pytest
 from caxton_nats.core import codec
 from caxton_nats.core.disposition import Ack
 from caxton_nats.core.envelope import Envelope
-from caxton_nats.core.errors import CaxtonError, NotConnected
+from caxton_nats.core.errors import CaxtonError, NotConnected, RedriveRefused
 from caxton_nats.engine.platform import Platform
 from caxton_nats.engine.timekeeper import Timekeeper
 from caxton_nats.ports import Receipt, Submission
@@ -216,12 +216,14 @@ async def test_without_a_deadline_there_is_no_timer(bench: Bench) -> None:
 
 
 async def test_redriven_after_its_time(bench: Bench) -> None:
-    """It expires again, also if nobody fetches it: the time of a message is its own."""
+    """It expires again, also if nobody fetches it, and so is sent only if somebody insists."""
     platform = await service(bench)
     await send(platform)
     await bench.clock.advance(6)
     (letter,) = await bench.dead()
-    await platform.redrive.redrive(letter.id)
+    with pytest.raises(RedriveRefused, match="deadline"):
+        await platform.redrive.redrive(letter.id)
+    await platform.redrive.redrive(letter.id, force=True)
     await bench.clock.advance(6)
     (again,) = await bench.dead()
     assert (again.redrives, again.reason, await bench.pending()) == (1, "Timeout", 0)

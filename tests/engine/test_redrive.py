@@ -12,18 +12,25 @@ from caxton_nats.core.dead_letter import Stage
 from caxton_nats.core.envelope import NO_CONTENT, Envelope
 from caxton_nats.core.errors import (
     AgentNotFound,
+    AgentStopped,
     CaxtonError,
-    ConfigurationError,
+    DeadLetterNotFound,
     InvalidEnvelope,
     NotConnected,
     QueueFull,
+    RedriveRefused,
 )
 from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.registry import AgentState
+from caxton_nats.core.selection import EVERY
+from caxton_nats.engine.ingress import Ingress
 from caxton_nats.engine.platform import Platform
 from caxton_nats.engine.router import RouterOptions
+from caxton_nats.ports import Submission
+from caxton_nats.tasks import Workers
 from caxton_nats.telemetry import Action
 from tests.core.sample import ALICE, BOB, CAROL, sample
-from tests.engine.bench import Bench, Failing, Recorder
+from tests.engine.bench import POLICY, Bench, Failing, Recorder
 
 
 async def die(_: Envelope, __: int) -> None:
@@ -39,9 +46,11 @@ async def dead_in_mailbox(bench: Bench, platform: Platform) -> str:
     return (await bench.dead())[0].id
 
 
-async def dead_at_the_door(bench: Bench, platform: Platform, body: bytes) -> str:
+async def dead_at_the_door(
+    bench: Bench, platform: Platform, body: bytes, headers: dict[str, str] | None = None
+) -> str:
     """Bury a submission of alice as a router that refused it would."""
-    await bench.broker.submit(ALICE, body)
+    await bench.broker.submit(ALICE, body, headers)
     (original,) = await bench.broker.ingress.fetch(1, timedelta())
     await platform.burial.bury(
         original, AgentNotFound("nobody"), agent=ALICE, stage=Stage.ROUTE, envelope=None
@@ -73,7 +82,125 @@ async def test_second_death(bench: Bench) -> None:
     assert (letter.id != first, letter.redrives, letter.attempts) == (True, 1, 2)
     await platform.redrive.redrive(letter.id)
     await bench.clock.advance(1)
-    assert [one.redrives for one in await bench.dead()] == [2]
+    (last,) = await bench.dead()
+    assert (last.redrives, [one.letter for one in last.history]) == (2, [first, letter.id])
+    death = last.history[1]
+    assert (death.at, death.reason, death.attempts) == (letter.last_at, letter.reason, 2)
+    assert death.error == "HandlerFailed: ValueError: no"
+    assert last.headers == letter.headers, "the sender's alone"
+
+
+async def test_no_loop(bench: Bench) -> None:
+    """Whoever redrives everything again and again does so three times; then only by force."""
+    platform = await bench.known(bench.platform())
+    await dead_in_mailbox(bench, platform)
+    bench.open(Recorder(bench.clock, die), platform=platform)
+    for _ in range(10):
+        async for _ in platform.redrive.redrive_all(EVERY):
+            pass
+        await bench.clock.advance(1)
+    (letter,) = await bench.dead()
+    assert letter.redrives == 3
+    with pytest.raises(RedriveRefused) as refused:
+        await platform.redrive.redrive(letter.id)
+    assert (refused.value.limit, refused.value.value) == (3, 3)
+    await platform.redrive.redrive(letter.id, force=True)
+    await bench.clock.advance(1)
+    assert [one.redrives for one in await bench.dead()] == [4]
+
+
+async def test_history_begins_at_the_door(bench: Bench) -> None:
+    """What died at the door, and then in a mailbox, tells of the door; a client's word does not."""
+    platform = await bench.known(bench.platform(), ALICE)
+    await platform.ports.registry_store.follow(platform.registry)
+    await platform.ports.peers.join(platform.answers)
+    body = b'{"performative": "inform", "to": ["bob", "carol"]}'
+    forged = {"Caxton-Redrives": "3", "Caxton-History": "[]", "x": "y"}
+    letter_id = await dead_at_the_door(bench, platform, body, forged)
+    (letter,) = await bench.dead()
+    assert (letter.redrives, letter.history, letter.headers) == (0, (), forged)
+    await bench.known(platform, BOB, CAROL)
+    await platform.registrar.update_state(CAROL, AgentState.STOPPED)
+    with pytest.raises(AgentStopped):
+        await platform.redrive.redrive(letter_id)
+    bench.open(Recorder(bench.clock, die), platform=platform, max_retries=1)
+    await bench.clock.advance(100)
+    found = {one.agent: one for one in await bench.dead() if one.id != letter_id}
+    assert {one.redrives for one in found.values()} == {1}
+    assert [[one.letter for one in found[agent].history] for agent in (BOB, CAROL)] == [
+        [letter_id],
+        [letter_id],
+    ]
+
+
+@pytest.mark.parametrize("door", ["request", "submit"])
+async def test_no_client_forges_a_history(bench: Bench, door: str) -> None:
+    """A header of a client reaches no mailbox by any door."""
+    platform = await bench.known(bench.platform())
+    forged = {"Caxton-Redrives": "3", "Caxton-History": "[]"}
+    body = b'{"performative": "inform", "to": "bob", "max_retries": 1}'
+    if door == "request":
+        await platform.router.send([Submission(sender=ALICE, body=body, headers=forged)])
+    else:
+        await bench.broker.submit(ALICE, body, forged)
+        ingress = Ingress(
+            bench.broker.ingress,
+            platform.router,
+            platform.burial,
+            platform.ports,
+            platform="here",
+            sender_of=lambda _: ALICE,
+            policy=POLICY,
+            workers=Workers(1, 10),
+        )
+        await ingress.work_once(timedelta())
+    bench.open(Recorder(bench.clock, die), platform=platform)
+    await bench.clock.advance(5)
+    (letter,) = await bench.dead()
+    assert (letter.redrives, letter.history, letter.headers) == (0, (), {})
+
+
+async def test_receiver_that_has_left(bench: Bench) -> None:
+    """Its message would be swept up again: that is said, and done only by force."""
+    platform = await bench.known(bench.platform())
+    letter_id = await dead_in_mailbox(bench, platform)
+    await platform.registrar.deregister(BOB)
+    with pytest.raises(RedriveRefused, match="has left"):
+        await platform.redrive.redrive(letter_id)
+    assert (await bench.pending(), len(await bench.dead())) == (0, 1)
+    await platform.redrive.redrive(letter_id, force=True)
+    assert (await bench.pending(), await bench.dead()) == (1, [])
+
+
+async def test_content_that_is_gone(bench: Bench) -> None:
+    """A message whose content was lost would die of it again; if it is there again, it goes."""
+    platform = await bench.known(bench.platform())
+    claim = await bench.broker.contents.put("large", b"1")
+    await bench.broker.contents.remove(claim)
+    body = sample(content=NO_CONTENT, claim=claim)
+    await bench.put(msgspec.json.encode(body), "key")
+    bench.open(Recorder(bench.clock, die), platform=platform)
+    await bench.clock.advance(5)
+    (letter,) = await bench.dead()
+    with pytest.raises(RedriveRefused, match="no content") as refused:
+        await platform.redrive.redrive(letter.id)
+    assert refused.value.field == "claim"
+    await bench.broker.contents.put("large", b"1")
+    await platform.redrive.redrive(letter.id)
+
+
+async def test_discard_settles_what_was_left_behind(bench: Bench) -> None:
+    """A discarded message does not come back, though a crash had left its original."""
+    platform = await bench.known(bench.platform())
+    mailboxes = Failing(bench.broker.mailboxes, settle=[None, NotConnected("away")])
+    await bench.post("m-1", max_retries=1)
+    mailbox = bench.open(Recorder(bench.clock, die), bench.but(mailboxes=mailboxes))
+    await bench.clock.advance(1)
+    await mailbox.drain()
+    (letter,) = await bench.dead()
+    assert await bench.pending() == 1
+    await platform.redrive.discard(letter.id)
+    assert (await bench.pending(), await bench.dead()) == (0, [])
 
 
 async def test_twice_at_once(bench: Bench) -> None:
@@ -158,7 +285,7 @@ async def test_one_receiver_is_still_missing(bench: Bench) -> None:
 @pytest.mark.parametrize("way", ["redrive", "discard"])
 async def test_unknown_letter(bench: Bench, way: str) -> None:
     """An id of no letter is the operator's mistake, and says where to look."""
-    with pytest.raises(ConfigurationError, match="caxton dlq list"):
+    with pytest.raises(DeadLetterNotFound, match="caxton dlq list"):
         await getattr(bench.platform().redrive, way)("S-1")
 
 

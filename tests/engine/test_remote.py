@@ -330,7 +330,7 @@ async def test_redrive_of_what_could_not_cross(border: Border) -> None:
     await border.office.send(ALICE, BOB, reply_by=border.clock.now() + timedelta(seconds=20))
     await border.clock.advance(60)
     (letter,) = await border.office.ports.dead_letters.list()
-    await border.office.platform.redrive.redrive(letter.id)
+    await border.office.platform.redrive.redrive(letter.id, force=True)
     assert await border.office.mail(namesake) == []
     assert await border.office.ports.links.waiting() == {"plant": 1}
 

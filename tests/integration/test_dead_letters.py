@@ -9,7 +9,7 @@ import pytest
 
 from caxton_nats.core.dead_letter import DeadLetter
 from caxton_nats.core.disposition import Reject
-from caxton_nats.core.errors import CaxtonError, ConfigurationError
+from caxton_nats.core.errors import CaxtonError, DeadLetterNotFound
 from caxton_nats.engine.platform import Platform
 from caxton_nats.sdk.agent import Agent
 from caxton_nats.sdk.context import Context
@@ -74,7 +74,7 @@ async def test_redrive_twice_at_once(lab: Lab) -> None:
         one for one in lab.books.events if one.action is Action.ROUTED and one.agent == bob.id
     ]
     assert len(routed) == 2, "the first time, and once redriven"
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(DeadLetterNotFound):
         await first.redrive.redrive(letter.id)
 
 
@@ -132,7 +132,7 @@ async def test_discard(lab: Lab, content: object) -> None:
     nats = await lab.nats()
     info = await nats.api("STREAM.INFO.OBJ_caxton-content")
     assert info["state"]["messages"] == 0
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(DeadLetterNotFound):
         await platform.redrive.discard(letter.id)
 
 
