@@ -39,6 +39,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "health_interval": 10.0,
         "retry_delay": 0.5,
         "retry_factor": 1.5,
+        "breaker_threshold": 3,
+        "breaker_timeout": 30.0,
         "max_participants": 5,
         "conversation_timeout": 600.0,
         "max_content": 1_048_576,
@@ -56,6 +58,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "health_interval": 60.0,
         "retry_delay": 1.0,
         "retry_factor": 2.0,
+        "breaker_threshold": 10,
+        "breaker_timeout": 60.0,
         "max_participants": 20,
         "conversation_timeout": 1_800.0,
         "max_content": 10_485_760,
@@ -73,6 +77,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "health_interval": 5.0,
         "retry_delay": 0.1,
         "retry_factor": 1.1,
+        "breaker_threshold": 1,
+        "breaker_timeout": 5.0,
         "max_participants": 3,
         "conversation_timeout": 300.0,
         "max_content": 1024,
@@ -163,6 +169,10 @@ class Settings(BaseModel):
     retry_delay: float = Field(default=1.0, ge=0.1, le=300)
     retry_factor: float = Field(default=2.0, ge=1.1, le=5.0)
     retry_max_delay: float = Field(default=60.0, ge=0.1, le=3600)
+    breaker_threshold: int = Field(default=10, ge=0, le=100)
+    """Messages in a row whose handling fails until an agent is left alone; 0: it never is."""
+    breaker_timeout: float = Field(default=60.0, ge=5, le=300)
+    """After this long alone, such an agent is tried with one message."""
     lease: float = Field(default=15.0, ge=1, le=3600)
     """After this long without a sign of life an agent counts as silent, and nobody finds it."""
     concurrency: int = Field(default=16, ge=1, le=1000)

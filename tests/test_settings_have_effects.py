@@ -39,6 +39,8 @@ EFFECTS = {
     "retry_delay": "tests/engine/test_mailbox.py::test_retries_grow_and_are_numbered",
     "retry_factor": "tests/core/test_disposition.py::test_delays_double",
     "retry_max_delay": "tests/core/test_disposition.py::test_any_delay_is_within_bounds",
+    "breaker_threshold": "tests/engine/test_breaker.py::test_switched_off",
+    "breaker_timeout": "tests/engine/test_breaker.py::test_a_single_trial",
     "lease": "tests/sdk/test_tenure.py::test_the_length_of_a_lease_is_a_setting",
     "concurrency": "tests/engine/test_mailbox_order.py::test_concurrency",
     "batch_size": "tests/engine/test_ingress.py::test_batches_have_a_size",

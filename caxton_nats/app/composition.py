@@ -141,6 +141,7 @@ async def at_work(platform: Platform) -> AsyncIterator[None]:
     try:
         await ports.registry_store.follow(platform.registry)
         await ports.leases.follow(platform.health)
+        await ports.breakers.follow(platform.health.breakers)
         await ports.routes.follow(platform.remote.routes)
         yield
     finally:

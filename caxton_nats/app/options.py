@@ -86,6 +86,8 @@ def mailbox_options(chosen: Settings) -> MailboxOptions:
         policy=retry_policy(chosen),
         concurrency=chosen.concurrency,
         ack_wait=timedelta(seconds=chosen.ack_wait),
+        breaker_threshold=chosen.breaker_threshold,
+        breaker_timeout=timedelta(seconds=chosen.breaker_timeout),
         drain=timedelta(seconds=chosen.drain),
         lease=chosen.lease,
         reply_timeout=timedelta(seconds=chosen.reply_timeout),

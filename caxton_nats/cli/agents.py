@@ -12,6 +12,7 @@ import typer
 from caxton_nats.cli.exits import Exit
 from caxton_nats.cli.options import AsJson, NatsUrl, RouterChoice, connected, noun, work
 from caxton_nats.cli.output import facts, moment, say, show, table
+from caxton_nats.core.breaker import CircuitBreakerState
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.lease import Lease
 from caxton_nats.core.lifecycle import seconds
@@ -215,12 +216,15 @@ def _document(
     platform: Platform, registration: Registration, status: MailboxStatus
 ) -> dict[str, Any]:
     lease = platform.health.find(registration.agent)
-    trouble = platform.health.trouble(registration.agent, platform.ports.clock.now())
+    now = platform.ports.clock.now()
+    trouble = platform.health.trouble(registration.agent, now)
+    breaker = platform.health.breakers.find(registration.agent)
     return {
         **msgspec.to_builtins(registration),
         "available": registration.state is AgentState.RUNNING and not trouble,
         "trouble": trouble,
         "last_heartbeat": msgspec.to_builtins(lease.last_heartbeat) if lease else None,
+        "circuit_breaker": breaker.state_at(now) if breaker else CircuitBreakerState.CLOSED,
         "connected": status.attended,
         "pending": status.pending,
         "in_flight": status.in_flight,
@@ -240,6 +244,7 @@ def _facts(document: dict[str, Any], registration: Registration, lease: Lease | 
             "registered by": registration.node,
             "health": document["trouble"] or "well",
             "last heartbeat": lease.last_heartbeat if lease else "none: it has no lease",
+            "circuit breaker": document["circuit_breaker"],
             "pending": document["pending"],
             "in flight": document["in_flight"],
             "queue size": registration.queue_size,

@@ -17,6 +17,7 @@ import typer
 
 from caxton_nats.cli import exits
 from caxton_nats.cli.agents import agents
+from caxton_nats.cli.breakers import breakers
 from caxton_nats.cli.config import config
 from caxton_nats.cli.conversations import conversations
 from caxton_nats.cli.dead_letters import dead_letters
@@ -50,6 +51,7 @@ cli.command(epilog="Example: caxton receipts alice m-1 --until handled")(receipt
 cli.add_typer(conversations, name="conversations")
 cli.add_typer(messages, name="messages")
 cli.add_typer(dead_letters, name="dlq")
+cli.add_typer(breakers, name="breakers")
 cli.add_typer(routes, name="routes")
 cli.add_typer(topology, name="topology")
 cli.command(epilog="Example: caxton stats --json")(stats)

@@ -128,6 +128,9 @@ def _totals(name: str, overview: Overview) -> Table:
             "database": _size(total.database_bytes),
             "submitted, not routed": total.inbound_queue_depth,
             "outbound": total.outbound_queue_depth,
+            "circuit breakers": [
+                f"{agent} {state}" for agent, state in total.circuit_breakers.items()
+            ],
             "routers": total.routers,
             "did not answer": list(overview.silent),
             **_measured(total),

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from caxton_nats.core.breaker import Breaker
 from caxton_nats.core.health import Degraded, Finding, HealthStatus, Healthy, Unhealthy
 from caxton_nats.core.stream_state import Role, StreamState
 
@@ -19,6 +20,8 @@ NEAR = 0.8
 TOO_LONG = timedelta(minutes=1)
 """What waits for a router for longer is not being worked off."""
 CONNECTION = "connection"
+_NAMED = 3
+"""Agents that a reason names."""
 _WAIT_FOR = {
     Role.INGRESS: "a router",
     Role.ADVISORIES: "a router",
@@ -37,6 +40,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     fullest: tuple[str, int] = ("", 0)
     """The agent with the most mail, and how much."""
     queue_size: int = 0
+    breakers: Sequence[Breaker] = ()
+    """Those that are not closed."""
     due: int = 0
     """Timers that have come due and are not settled."""
     due_since: datetime | None = None
@@ -52,6 +57,7 @@ def examine(seen: Observed, now: datetime) -> dict[str, Finding]:
         "registry": _mirror(seen.behind),
         "mailboxes": _mailboxes(by_role.get(Role.MAILBOX, []), seen),
         "timers": _timers(by_role.get(Role.TIMERS, []), seen, now),
+        "breakers": _breakers(seen.breakers, now),
         "buckets": _buckets(by_role.get(Role.OTHER, [])),
     }
     for role, whom in _WAIT_FOR.items():
@@ -97,6 +103,18 @@ def _mailboxes(streams: Sequence[StreamState], seen: Observed) -> Finding:
     if fill >= NEAR:
         reasons.append(f"the mailbox of {agent} holds {held} of {seen.queue_size} messages")
     return Finding(_missing(streams) or _degraded(reasons), metrics)
+
+
+def _breakers(breakers: Sequence[Breaker], now: datetime) -> Finding:
+    """Return what is to be said of agents that fail again and again, and are left alone."""
+    reasons = [
+        f"that of {one.agent} is {one.state_at(now)} after {one.failures} failures in a row,"
+        f" the last: {one.last_error.get('reason', 'unknown')}"
+        for one in breakers[:_NAMED]
+    ]
+    if len(breakers) > _NAMED:
+        reasons.append(f"and those of {len(breakers) - _NAMED} more agents")
+    return Finding(_degraded(reasons), {"open": float(len(breakers))})
 
 
 def _timers(streams: Sequence[StreamState], seen: Observed, now: datetime) -> Finding:

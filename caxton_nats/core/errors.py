@@ -8,7 +8,7 @@
         AgentNotFound  NoCapableAgent  AgentDraining  AgentStopped  QueueFull  MessageRemoved
         CircuitBreakerOpen
       HandlerError            the receiving agent's fault: retried by policy, then dead-lettered
-        HandlerFailed  HandlerRejected  AgentNotResponding
+        HandlerFailed  HandlerDeferred  HandlerRejected  AgentNotResponding
       TransportError          infrastructure: retried
         NotConnected  PublishUnconfirmed  StreamMissing  RevisionConflict  ResourceExhausted
       RegistryError           AgentAlreadyRegistered  InvalidStateTransition
@@ -196,6 +196,10 @@ class HandlerError(CaxtonError):
 
 class HandlerFailed(HandlerError):
     """A handler raised."""
+
+
+class HandlerDeferred(HandlerError):
+    """A handler asked for more time by raising ``Retry``, once too often."""
 
 
 class HandlerRejected(HandlerError):

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from caxton_nats.core.breaker import Breakers
 from caxton_nats.core.errors import AgentAlreadyRegistered, InvalidEnvelope
 from caxton_nats.core.identifiers import AgentId, check_text, token
 from caxton_nats.core.registry import AgentState, Registry
@@ -134,6 +135,8 @@ class Health:
 
     def __init__(self, leases: Iterable[Lease] = ()) -> None:
         self._by_agent: dict[AgentId, Lease] = {}
+        self.breakers = Breakers()
+        """Agents that fail again and again."""
         self.replace(leases)
 
     def __len__(self) -> int:
@@ -149,15 +152,23 @@ class Health:
         return self._by_agent.get(agent)
 
     def is_available(self, agent: AgentId, now: datetime) -> bool:
-        """Return whether nothing speaks against the agent: it is neither away, silent nor ill."""
+        """Return whether nothing speaks against it: away, silent, ill, or its breaker is open."""
         lease = self._by_agent.get(agent)
-        return lease is None or (lease.healthy and now < lease.expires_at)
+        well = lease is None or (lease.healthy and now < lease.expires_at)
+        return well and self.breakers.lets_in(agent, now)
+
+    def is_silent(self, agent: AgentId, now: datetime) -> bool:
+        """Return whether no instance that has a lease gives signs of life."""
+        lease = self._by_agent.get(agent)
+        return lease is None or now >= lease.expires_at
 
     def trouble(self, agent: AgentId, now: datetime) -> str:
         """Return what speaks against the agent, in a few words; empty if nothing does."""
-        lease = self._by_agent.get(agent)
-        if lease is None or self.is_available(agent, now):
+        if self.is_available(agent, now):
             return ""
+        lease = self._by_agent.get(agent)
+        if lease is None or (lease.healthy and now < lease.expires_at):
+            return "its circuit breaker is open"
         if not lease.healthy:
             return lease.reason
         return f"silent since {lease.last_heartbeat.isoformat(timespec='seconds')}"

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
+from caxton_nats.core.breaker import CircuitBreakerState
 from caxton_nats.core.histogram import Histogram, Latency, added, latency
 from caxton_nats.core.identifiers import AgentId
 
@@ -69,6 +70,8 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     pending: Mapping[AgentId, int] = {}
     """Messages in mailboxes and not settled, per agent that has any."""
     dead_letters: int = 0
+    breakers: Mapping[AgentId, CircuitBreakerState] = {}
+    """Of agents whose circuit breaker is not closed."""
     inbound: int = 0
     """Messages submitted that no router has taken yet."""
     outbound: int = 0
@@ -99,6 +102,8 @@ class RouterStats(msgspec.Struct, frozen=True, kw_only=True):
     outbound_queue_depth: int
     """Letters without PubAck yet, and what waits for other platforms."""
     agent_queue_depths: Mapping[AgentId, int]
+    circuit_breakers: Mapping[AgentId, CircuitBreakerState]
+    """Those that are not closed."""
     accepted: int
     pending: int
     dead_letters: int
@@ -164,6 +169,7 @@ def router_stats(figures: Iterable[Figures], gauges: Gauges, now: datetime) -> R
         inbound_queue_depth=gauges.inbound,
         outbound_queue_depth=total.outbound + gauges.outbound,
         agent_queue_depths=gauges.pending,
+        circuit_breakers=gauges.breakers,
         accepted=gauges.accepted,
         pending=sum(gauges.pending.values()),
         dead_letters=gauges.dead_letters,

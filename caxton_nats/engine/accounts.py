@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import msgspec
 
+from caxton_nats.core.breaker import Breakers
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.registry import Registry
 from caxton_nats.core.statistics import (
@@ -49,8 +50,9 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 class Accounts:
     """Answers for this process, and asks all others."""
 
-    def __init__(self, ports: Ports, registry: Registry, meter: Meter) -> None:
+    def __init__(self, ports: Ports, registry: Registry, breakers: Breakers, meter: Meter) -> None:
         self._ports = ports
+        self._breakers = breakers
         self._registry = registry
         self._meter = meter
 
@@ -104,6 +106,7 @@ class Accounts:
         )
         messages = sum(one.message_count for one in latest)
         return Gauges(
+            breakers={one.agent: one.state_at(self._ports.clock.now()) for one in self._breakers},
             accepted=sum(one.last_sequence for one in _of(states, Role.MAILBOX)),
             pending=pending,
             dead_letters=sum(one.messages for one in _of(states, Role.DEAD_LETTERS)),

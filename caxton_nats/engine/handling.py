@@ -30,6 +30,7 @@ from caxton_nats.core.disposition import (
 from caxton_nats.core.envelope import Envelope, with_content
 from caxton_nats.core.errors import (
     CaxtonError,
+    HandlerDeferred,
     HandlerFailed,
     HandlerRejected,
     TransportError,
@@ -197,7 +198,7 @@ class Handling:
         except Reject as signal:
             return HandlerRejected(str(signal) or "rejected by the handler"), None
         except Retry as signal:
-            return HandlerFailed(str(signal)), signal.after
+            return HandlerDeferred(str(signal)), signal.after
         except asyncio.CancelledError as raised:
             if _is_being_cancelled():
                 raise

@@ -1,7 +1,7 @@
 """The store-and-forward door: what was submitted is durable before any router sees it.
 
 Whatever is found wrong with a message comes back to its sender as a notice, and stays as a dead
-letter. Only infrastructure failures and full mailboxes are tried again.
+letter. Only infrastructure failures, full mailboxes and open circuit breakers are tried again.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import (
     AgentStopped,
     CaxtonError,
+    CircuitBreakerOpen,
     MessageError,
     QueueFull,
     TransportError,
@@ -119,13 +120,18 @@ class Ingress:
             else:
                 return delivery, Term(failed[0])
         chance = self._ports.clock.chance()
-        return delivery, Nak(retry_delay(self._policy, delivery.attempt, chance))
+        delay = retry_delay(self._policy, delivery.attempt, chance)
+        after = max(timedelta(seconds=error.retry_after or 0) for error in failed)
+        return delivery, Nak(max(delay, after))
 
     def _may_pass(self, error: CaxtonError, attempt: int) -> bool:
-        """Return whether trying again may help: always while NATS is away, a while if full."""
+        """Return whether trying again may help: always while NATS is away, a while otherwise."""
         if isinstance(error, TransportError):
             return True
-        return isinstance(error, QueueFull) and attempt <= self._policy.max_retries
+        return (
+            isinstance(error, QueueFull | CircuitBreakerOpen)
+            and attempt <= self._policy.max_retries
+        )
 
     async def _bury(
         self,

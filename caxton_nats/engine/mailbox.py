@@ -14,12 +14,14 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from caxton_nats.core.breaker import Breakers
 from caxton_nats.core.dead_letter import Stage
 from caxton_nats.core.disposition import Ack, Nak, Term
 from caxton_nats.core.errors import CaxtonError, TransportError
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.pacing import Pacing
 from caxton_nats.engine import stored
+from caxton_nats.engine.breaker import MailboxBreaker
 from caxton_nats.engine.burial import Burial
 from caxton_nats.engine.handling import Ended, Handling
 from caxton_nats.engine.intake import Intake
@@ -39,12 +41,13 @@ log = logging.getLogger("caxton_nats")
 class Mailbox:
     """One agent's mail, from the inbox to the handler and back (seed: DeliveryEngine)."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the way of a message takes
         self,
         agent: AgentId,
         receiver: Receiver,
         ports: Ports,
         burial: Burial,
+        breakers: Breakers,
         *,
         options: MailboxOptions,
         observer: Observer,
@@ -58,6 +61,14 @@ class Mailbox:
         self._handling = Handling(agent, receiver, ports, options=options, observer=observer)
         self._stages = Stages(ports)
         self._lanes = Lanes()
+        self._breaker = MailboxBreaker(
+            agent,
+            ports,
+            breakers,
+            threshold=options.breaker_threshold,
+            timeout=options.breaker_timeout,
+            changed=self._start_handlers,
+        )
         self._running: dict[asyncio.Task[None], Held] = {}
         self._changed = asyncio.Event()
         self._pacing = Pacing(options.concurrency)
@@ -84,6 +95,7 @@ class Mailbox:
                 (self._fetch, "fetching"),
                 (self._fetch_urgent, "fetching urgent"),
                 (self._keep, "keeping"),
+                (self._breaker.write, "telling whether the breaker is open for"),
             )
         ]
 
@@ -120,6 +132,7 @@ class Mailbox:
         await end(others)
         await end(self._loops)
         await self._handling.close()
+        await self._breaker.close()
         stays = {held.delivery.origin for task, held in self._running.items() if task is own}
         in_hand = [one.delivery for one in self._lanes.in_hand()]
         back = [one for one in (*in_hand, *left) if one.origin not in stays]
@@ -202,10 +215,12 @@ class Mailbox:
                 await self._ports.clock.sleep(due - now)
 
     def _start_handlers(self) -> None:
-        while not self._draining and len(self._running) < self._options.concurrency:
+        most = self._options.concurrency
+        while not self._draining and len(self._running) < self._breaker.places(most):
             held = self._lanes.take()
             if held is None:
                 return
+            self._breaker.begins(held)
             self._launch(held)
 
     def _launch(self, held: Held) -> None:
@@ -224,11 +239,13 @@ class Mailbox:
         began = self._ports.clock.now()
         try:
             ended = await self._handling.handle(held)
+            self._breaker.ended(held, ended)
             if ended is not None and not isinstance(ended.disposition, Nak):
                 await self._settle(ended)
         except Exception as error:
             # Whatever it is, its conversation must go on. Not settled, the message is delivered
             # again after ack_wait, and settled then.
+            self._breaker.ended(held, None)
             told = None if isinstance(error, CaxtonError) else error
             key = held.delivery.origin.key
             log.warning("%s could not settle %s: %s", self._agent, key, error, exc_info=told)

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
+from caxton_nats.core.breaker import Breakers
 from caxton_nats.core.diagnosis import Observed, cut_off, examine, routers
 from caxton_nats.core.errors import CaxtonError, StreamMissing
 from caxton_nats.core.health import (
@@ -43,8 +44,11 @@ log = logging.getLogger("caxton_nats")
 class Monitor:
     """The health of this process, and of all together."""
 
-    def __init__(self, ports: Ports, *, queue_size: int, interval: timedelta) -> None:
+    def __init__(
+        self, ports: Ports, breakers: Breakers, *, queue_size: int, interval: timedelta
+    ) -> None:
         self._ports = ports
+        self._breakers = breakers
         self._queue_size = queue_size
         self._interval = interval
         self._began = ports.clock.now()
@@ -124,6 +128,7 @@ class Monitor:
         )
         return Observed(
             states=states,
+            breakers=list(self._breakers),
             round_trip=round_trip,
             behind=behind,
             fullest=max(pending.items(), key=lambda one: one[1], default=("", 0)),

@@ -136,6 +136,7 @@ class Platform:
             receiver,
             self.ports,
             self.burial,
+            self.health.breakers,
             options=self.mailbox_options,
             observer=self.observer,
         )
@@ -171,8 +172,13 @@ def build(
     )
     barrier = Barrier(ports, router.settled)
     lifecycle = Lifecycle(ports, barrier)
-    accounts = Accounts(ports, registry, meter)
-    monitor = Monitor(ports, queue_size=options.queue_size, interval=options.health_interval)
+    accounts = Accounts(ports, registry, health.breakers, meter)
+    monitor = Monitor(
+        ports,
+        health.breakers,
+        queue_size=options.queue_size,
+        interval=options.health_interval,
+    )
     own_door = door or router
     expires = Expiry(ports, burial, ack_wait=mailbox_options.ack_wait)
     kept = Conversations(ports)

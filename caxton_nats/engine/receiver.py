@@ -36,6 +36,10 @@ class MailboxOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Urgent ones in hand at most, beside them."""
     wide_window: int = 1000
     """The same while a handler waits for an answer, which may lie behind many messages."""
+    breaker_threshold: int = 10
+    """Messages in a row whose handling fails until the circuit breaker opens; 0: it never does."""
+    breaker_timeout: timedelta = timedelta(seconds=60)
+    """How long it is open before a message is tried."""
     ack_wait: timedelta = timedelta(seconds=30)
     """As the consumer has it; what is in hand is kept three times as often."""
     drain: timedelta = timedelta(seconds=10)

@@ -105,6 +105,9 @@ class LocalRegistrar:
         if beat is None and found is not None:
             await self._ports.leases.remove(agent)
             self._health.remove(agent)
+        if beat is None and self._health.breakers.find(agent) is not None:
+            # Without a lease nobody of ours handles its mail, and could ever close it.
+            await self._ports.breakers.remove(agent)
         self._registry.learn(registration, revision)
         # Again: a sweeper that did not see the registration may have cleared the consumer away.
         await self._ports.mailboxes.ensure(agent)
@@ -166,6 +169,7 @@ class LocalRegistrar:
         self._registry.remove(agent)
         await self._ports.leases.remove(agent)
         self._health.remove(agent)
+        await self._ports.breakers.remove(agent)
         if revision:
             await self._lifecycle.known(revision)
             self._observe(event(Action.DEREGISTERED, agent))

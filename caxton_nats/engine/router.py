@@ -32,6 +32,7 @@ from caxton_nats.engine.meter import Meter
 from caxton_nats.engine.reception import Reception
 from caxton_nats.engine.remote import RemoteAgents
 from caxton_nats.engine.resolution import Resolution
+from caxton_nats.engine.trials import Trials
 from caxton_nats.ports import Outcome, Ports, Receipt, Submission
 from caxton_nats.telemetry import Action, Observer, event
 
@@ -77,7 +78,7 @@ class Router:
         )
         self._under_way: set[asyncio.Future[None]] = set()
         self._resolution = Resolution(registry, ports.registry_store, remote)
-        self._reception = Reception(ports.conversations)
+        self._reception = Reception(ports.conversations, Trials(ports, health))
         self._admission = Admission(ports, options.terms)
         self._dispatch = Dispatch(
             ports,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from caxton_nats.jetstream.breakers import KvBreakerStore
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.conversations import KvConversationArchive, KvConversationStore
 from caxton_nats.jetstream.dead_letters import DlqStream
@@ -52,6 +53,7 @@ async def open_ports(
     await publisher.start()
     registry_store = KvRegistryStore(connection, publisher, deployment.platform)
     leases = KvLeases(connection, publisher, deployment.platform)
+    breakers = KvBreakerStore(connection, publisher, deployment.platform)
     routes = KvRouteStore(connection, publisher)
     try:
         yield Ports(
@@ -60,6 +62,7 @@ async def open_ports(
             dead_letters=DlqStream(connection, publisher, deployment.platform),
             registry_store=registry_store,
             leases=leases,
+            breakers=breakers,
             decisions=KvDecisions(connection, publisher),
             conversations=KvConversationStore(connection, publisher),
             archive=KvConversationArchive(connection, publisher),
@@ -78,4 +81,5 @@ async def open_ports(
     finally:
         await registry_store.stop()
         await leases.stop()
+        await breakers.stop()
         await routes.stop()

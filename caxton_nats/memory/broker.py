@@ -15,6 +15,7 @@ import msgspec
 from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.errors import CaxtonError
 from caxton_nats.core.identifiers import AgentId, agent_token
+from caxton_nats.memory.breakers import MemoryBreakerStore
 from caxton_nats.memory.conversations import MemoryConversationArchive, MemoryConversationStore
 from caxton_nats.memory.decisions import MemoryDecisions
 from caxton_nats.memory.effects import MemoryLedgers
@@ -44,6 +45,7 @@ from caxton_nats.memory.work_queue import Exhausted, Message, Rules, Stream
 from caxton_nats.ports import (
     Answer,
     Attempts,
+    BreakerStore,
     Clock,
     ContentStore,
     ConversationArchive,
@@ -78,6 +80,7 @@ class MemoryBroker:
     dead_letters: MemoryDeadLetters
     registry_store: RegistryStore
     leases: Leases
+    breakers: BreakerStore
     decisions: Decisions
     conversations: ConversationStore
     archive: ConversationArchive
@@ -123,6 +126,7 @@ class MemoryBroker:
         self.dead_letters = MemoryDeadLetters(clock, max_letters=dead_letter_size)
         self.registry_store = MemoryRegistryStore()
         self.leases = MemoryLeases()
+        self.breakers = MemoryBreakerStore()
         self.decisions = MemoryDecisions(clock, duplicate_window + DECISION_SLACK)
         self.conversations = MemoryConversationStore()
         self.archive = MemoryConversationArchive(clock, retention=conversation_retention)
@@ -147,6 +151,7 @@ class MemoryBroker:
             dead_letters=self.dead_letters,
             registry_store=self.registry_store,
             leases=self.leases,
+            breakers=self.breakers,
             decisions=self.decisions,
             conversations=self.conversations,
             archive=self.archive,

@@ -7,6 +7,7 @@ Results come in the order of their batch. Any method may raise `TransportError`,
 from __future__ import annotations
 
 from caxton_nats.ports.adapter import Ports
+from caxton_nats.ports.breakers import BreakerStore
 from caxton_nats.ports.conversations import ConversationArchive, ConversationStore
 from caxton_nats.ports.decisions import Decisions
 from caxton_nats.ports.doors import Door, Outcome, Receipt, Registrar, StateChange, Submission
@@ -28,6 +29,7 @@ from caxton_nats.ports.streams import Streams
 from caxton_nats.ports.time import Clock, Due, Ids, Timer, Timers
 
 __all__ = ["Ports"]
+__all__ += ["BreakerStore"]
 __all__ += ["ConversationArchive", "ConversationStore"]
 __all__ += ["Decisions"]
 __all__ += ["Door", "Outcome", "Receipt", "Registrar", "StateChange", "Submission"]

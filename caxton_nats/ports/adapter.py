@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from caxton_nats.ports.breakers import BreakerStore
 from caxton_nats.ports.conversations import ConversationArchive, ConversationStore
 from caxton_nats.ports.decisions import Decisions
 from caxton_nats.ports.effects import Ledgers
@@ -24,6 +25,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: DeadLetters
     registry_store: RegistryStore
     leases: Leases
+    breakers: BreakerStore
     decisions: Decisions
     conversations: ConversationStore
     archive: ConversationArchive

@@ -18,6 +18,7 @@ PAGES = [
     *("conversations archive", "conversations stats"),
     *("messages list", "messages show", "messages remove"),
     *("dlq list", "dlq show", "dlq redrive", "dlq discard", "dlq stats"),
+    *("breakers list", "breakers close"),
     *("routes list", "routes set", "routes remove"),
     *("topology apply", "topology diff", "topology check"),
     "config show",

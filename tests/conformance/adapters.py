@@ -60,6 +60,7 @@ class Adapter:
         self.dead_letters = ports.dead_letters
         self.registry_store = ports.registry_store
         self.leases = ports.leases
+        self.breakers = ports.breakers
         self.decisions = ports.decisions
         self.conversations = ports.conversations
         self.archive = ports.archive

@@ -167,6 +167,7 @@ def test_the_names_are_those_of_the_files() -> None:
     buckets = (
         subjects.AGENTS_BUCKET,
         subjects.LEASES_BUCKET,
+        subjects.BREAKERS_BUCKET,
         subjects.DECISIONS_BUCKET,
         subjects.CONVERSATIONS_BUCKET,
     )
