@@ -103,7 +103,7 @@ def test_blame(kind: type[CaxtonError], blame: type[CaxtonError], failure: Failu
 
 TRANSIENT = {
     *("QueueFull", "CircuitBreakerOpen"),
-    *("HandlerError", "HandlerFailed", "AgentNotResponding"),
+    *("HandlerError", "HandlerFailed", "HandlerDeferred", "AgentNotResponding"),
     *("TransportError", "NotConnected", "PublishUnconfirmed", "StreamMissing", "RevisionConflict"),
     "ResourceExhausted",
 }

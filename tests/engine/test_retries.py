@@ -29,7 +29,7 @@ async def test_a_storm_of_retries_leaves_room(bench: Bench) -> None:
         await bench.post(f"poison-{number}")
     for number in range(FRESH):
         await bench.post(f"fresh-{number}")
-    bench.open(bob, concurrency=2, policy=OFTEN)
+    bench.open(bob, concurrency=2, policy=OFTEN, breaker_threshold=0)
     await bench.clock.advance(POISON + FRESH + 10)
     assert len([one for one in bob.done if one.startswith("fresh")]) == FRESH
     first = [seconds for _, attempt, seconds in bob.calls if attempt == 1]
