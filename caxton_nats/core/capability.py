@@ -22,6 +22,7 @@ MAX_CAPABILITIES = 256
 MAX_VERSIONS = 16
 """Versions that one receiver may name."""
 MOST_COMPARED = 500
+_LONGEST = MAX_CAPABILITY * (MAX_VERSIONS + 1)
 
 
 class Strategy(StrEnum):
@@ -95,6 +96,8 @@ def wanted(text: str, *, field: str = "capability") -> Wanted:
     Raises:
         InvalidEnvelope: it is none of these, too long, or names too many versions.
     """
+    if len(text) > _LONGEST:
+        check_text(text, field, _LONGEST)
     name, colon, rest = text.partition(":")
     versions = tuple(dict.fromkeys(rest.split(","))) if colon else ()
     if len(versions) > MAX_VERSIONS:

@@ -38,7 +38,7 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where content lies that does not fit into a NATS message (claim check pattern)."""
 
     object: str
-    size: int
+    size: Annotated[int, msgspec.Meta(ge=0)]
     sha256: str
 
 

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from caxton_nats.core.brevity import plain, words
 from caxton_nats.core.failure import Blame, FailureReason
 
 
@@ -48,12 +49,13 @@ class CaxtonError(Exception):
         retry_after: float | None = None,
     ) -> None:
         """Say what was wrong (``reason``), where (``field``) and what to do next (``hint``)."""
+        reason = words(reason)
         super().__init__(reason)
         self.reason = reason
-        self.field = field
-        self.limit = limit
-        self.value = value
-        self.hint = hint
+        self.field = words(field)
+        self.limit = plain(limit)
+        self.value = plain(value)
+        self.hint = words(hint)
         self.retry_after = retry_after
 
     @property
@@ -95,7 +97,7 @@ class CaxtonError(Exception):
             limit=data.get("limit"),
             value=data.get("value"),
             hint=str(data.get("hint", "")),
-            retry_after=data.get("retry_after"),
+            retry_after=wait if isinstance(wait := data.get("retry_after"), int | float) else None,
         )
 
 

@@ -11,6 +11,7 @@ import unicodedata
 from typing import NewType
 
 from caxton_nats.core.errors import InvalidEnvelope
+from caxton_nats.core.visible import first_hidden
 
 AgentId = NewType("AgentId", str)
 """``local@platform``, checked. Two identifiers name the same agent iff they are equal."""
@@ -27,9 +28,6 @@ CAPABILITY_PREFIX = "capability:"
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 _ESCAPED = tuple(chr(byte) if chr(byte) in _SAFE else f"={byte:02X}" for byte in range(256))
 _HEX = frozenset("0123456789ABCDEF")
-# Cc control, Cf format (zero width, right-to-left override), Cs surrogate, Co private, Cn none,
-# Zl/Zp line and paragraph separators: invisible in a log and able to make two names look alike.
-_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def agent_id(name: str, platform: str, *, field: str = "agent") -> AgentId:
@@ -41,14 +39,14 @@ def agent_id(name: str, platform: str, *, field: str = "agent") -> AgentId:
         field: where the name came from, for the error.
 
     Raises:
-        InvalidEnvelope: empty part, over 255 characters, white space, invisible characters, a
-            second ``@``, text not in Unicode's composed form (NFC), or a capability.
+        InvalidEnvelope: an empty or too long part, white space, invisible characters, a second
+            ``@``, text not in Unicode's composed form (NFC), or a capability.
     """
     local, at, home = name.partition("@")
     if not at:
         home = platform
     if local.startswith(CAPABILITY_PREFIX):
-        raise InvalidEnvelope("is a capability, not a name", field=field, value=ascii(name))
+        raise InvalidEnvelope("is a capability, not a name", field=field, value=ascii(name[:60]))
     _check_part(local, "local part", field)
     _check_part(home, "platform part", field)
     return AgentId(f"{local}@{home}")
@@ -94,13 +92,13 @@ def agent_from_token(text: str, platform: str) -> AgentId:
 
 def check_message_id(text: str) -> MessageId:
     """Return the id if it is 1..128 printable ASCII characters, for it travels in a NATS header."""
+    _check_length(text, "message_id", MAX_MESSAGE_ID)
     if not (text.isascii() and text.isprintable() and " " not in text):
         raise InvalidEnvelope(
             "a message id has printable ASCII characters only, and no white space",
             field="message_id",
             value=ascii(text),
         )
-    check_text(text, "message_id", MAX_MESSAGE_ID)
     return MessageId(text)
 
 
@@ -112,13 +110,9 @@ def check_conversation_id(text: str) -> ConversationId:
 
 def check_text(text: str, field: str, limit: int) -> None:
     """Refuse an empty text, one longer than ``limit`` characters, or one that hides something."""
-    if not 1 <= len(text) <= limit:
-        raise InvalidEnvelope(
-            f"must have 1 to {limit} characters",
-            field=field,
-            limit=limit if text else 1,
-            value=len(text),
-        )
+    _check_length(text, field, limit)
+    if text.isspace():
+        raise InvalidEnvelope("is blank", field=field, value=ascii(text[:60]))
     if not (text.isascii() and text.isprintable()):
         _check_visible(text, field)
 
@@ -130,7 +124,6 @@ def token(name: str) -> str:
     """
     if _SAFE.issuperset(name):
         return name
-    # Several times for each message that is routed.
     return "".join(map(_ESCAPED.__getitem__, name.encode("utf-8")))
 
 
@@ -185,8 +178,18 @@ def _check_part(part: str, what: str, field: str) -> None:
     _check_visible(part, field)
 
 
+def _check_length(text: str, field: str, limit: int) -> None:
+    if not 1 <= len(text) <= limit:
+        raise InvalidEnvelope(
+            f"must have 1 to {limit} characters",
+            field=field,
+            limit=limit if text else 1,
+            value=len(text),
+        )
+
+
 def _check_visible(text: str, field: str) -> None:
-    hidden = next((c for c in text if unicodedata.category(c) in _INVISIBLE), None)
+    hidden = first_hidden(text)
     if hidden is not None:
         raise InvalidEnvelope(
             "contains a control or invisible character", field=field, value=ascii(hidden)

@@ -35,13 +35,18 @@ class Performative(StrEnum):
 
 
 _ACTS = {str(act): act for act in Performative}
-# QueryIf, QUERY_IF, query if: the same letters in the same order. The seed writes CamelCase.
-_FOLDED = {str(act).replace("-", ""): act for act in Performative} | {
-    "callforproposals": Performative.CFP,
-    "acceptproposal": Performative.ACCEPT_PROPOSAL,
+_WORDS = _ACTS | {
+    "call-for-proposals": Performative.CFP,
     "accept": Performative.ACCEPT_PROPOSAL,
     "reject": Performative.REJECT_PROPOSAL,
 }
+# QueryIf, QUERY_IF, query if: the same words in the same order. The seed writes CamelCase.
+_FOLDED = {
+    words.replace("-", between): act
+    for words, act in _WORDS.items()
+    for between in ("-", "_", " ", "")
+}
+_LONGEST = max(map(len, _FOLDED))
 
 NO_ANSWER = frozenset({Performative.NOT_UNDERSTOOD, Performative.FAILURE})
 """Acts that are never answered with an error notice: two agents would complain for ever."""
@@ -71,8 +76,7 @@ def performative(text: str) -> Performative:
     act = _ACTS.get(text)
     if act is not None:
         return act
-    folded = text.lower().replace("-", "").replace("_", "").replace(" ", "")
-    act = _FOLDED.get(folded)
+    act = _FOLDED.get(text.lower()) if len(text) <= _LONGEST else None
     if act is None:
         raise InvalidEnvelope(
             "is none of FIPA's 22 communicative acts",

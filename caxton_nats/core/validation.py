@@ -8,12 +8,13 @@ names the field, the limit and the value.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
 from caxton_nats.core import capability
+from caxton_nats.core.addressing import check_lengths, check_names, identifiers, receiver
 from caxton_nats.core.deadline import check_deadline, deadline
 from caxton_nats.core.envelope import Envelope, content_bytes, content_size
 from caxton_nats.core.errors import InvalidEnvelope, MessageTooLarge
@@ -31,6 +32,8 @@ from caxton_nats.core.performatives import performative
 from caxton_nats.core.remote import any_agent_token
 
 MAX_RETRIES_BOUNDS: Final = (1, 10)
+MAX_TRACE: Final = 512
+_MAX_USER_DEFINED: Final = 4096
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -51,8 +54,8 @@ _TEXT_LIMITS: Final = (
     ("protocol", 100),
     ("reply_with", MAX_NAME),
     ("in_reply_to", MAX_NAME),
-    ("traceparent", 512),
-    ("tracestate", 512),
+    ("traceparent", MAX_TRACE),
+    ("tracestate", MAX_TRACE),
 )
 
 
@@ -101,8 +104,8 @@ def complete(
         message_id=check_message_id(envelope.message_id or new_id()),
         performative=str(performative(envelope.performative)),
         sender=sender,
-        receiver=tuple(_receiver(name, platform) for name in envelope.receiver),
-        reply_to=_identifiers(envelope.reply_to, platform, "reply_to"),
+        receiver=tuple(receiver(name, platform) for name in envelope.receiver),
+        reply_to=identifiers(envelope.reply_to, platform, "reply_to"),
         created_at=_utc(envelope.created_at, "created_at") or now,
         reply_by=deadline(_utc(envelope.reply_by, "reply_by"), envelope.timeout, now),
     )
@@ -114,7 +117,8 @@ def check(envelope: Envelope, limits: Limits, now: datetime) -> None:
     Raises:
         InvalidEnvelope: see its field; MessageTooLarge: the content; Expired: ``reply_by`` passed.
     """
-    _check_receivers(envelope, limits)
+    check_lengths(envelope, limits.max_receivers)
+    check_names(envelope)
     _check_texts(envelope)
     capability.strategy(envelope.strategy)
     _check_options(envelope, limits)
@@ -127,41 +131,19 @@ def check(envelope: Envelope, limits: Limits, now: datetime) -> None:
     check_deadline(envelope, now)
 
 
-def _identifiers(names: tuple[str, ...], platform: str, field: str) -> tuple[AgentId, ...]:
-    return tuple(agent_id(name, platform, field=field) for name in names)
-
-
-def _receiver(name: str, platform: str) -> AgentId:
-    if capability.is_capability(name):
-        return capability.as_receiver(capability.target(name))
-    return agent_id(name, platform, field="receiver")
-
-
 def _utc(moment: datetime | None, field: str) -> datetime | None:
-    if moment is not None and moment.tzinfo is None:
+    if moment is None or moment.tzinfo is UTC:
+        return moment
+    if moment.tzinfo is None:
         raise InvalidEnvelope(
             "has no time zone", field=field, value=moment.isoformat(), hint="end it with Z for UTC"
         )
-    return moment
-
-
-def _check_receivers(envelope: Envelope, limits: Limits) -> None:
-    count = len(envelope.receiver)
-    if not 1 <= count <= limits.max_receivers:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
         raise InvalidEnvelope(
-            "a message has at least one receiver and not too many"
-            if count
-            else "is missing or empty",
-            field="receiver",
-            limit=limits.max_receivers if count else 1,
-            value=count,
-        )
-    if count > 1 and len(set(envelope.receiver)) != count:
-        raise InvalidEnvelope("names an agent twice", field="receiver")
-    if envelope.sender in envelope.receiver:
-        raise InvalidEnvelope(
-            "sender and receiver are the same agent", field="receiver", value=envelope.sender
-        )
+            "is before year 1 or after year 9999 in UTC", field=field, value=moment.isoformat()
+        ) from None
 
 
 def _check_texts(envelope: Envelope) -> None:
@@ -192,10 +174,13 @@ def _check_options(envelope: Envelope, limits: Limits) -> None:
         check_text(name, "user_defined", MAX_NAME)
         if not name.upper().startswith("X-"):
             raise InvalidEnvelope("own parameters start with X-", field=name)
-        check_text(text or " ", name, 4096)
+        if len(text) > _MAX_USER_DEFINED or text.strip(" "):
+            check_text(text, name, _MAX_USER_DEFINED)
 
 
 def _check_content(envelope: Envelope, limits: Limits) -> None:
+    if envelope.claim is not None and envelope.content:
+        raise InvalidEnvelope("is given beside content: use one of them", field="claim")
     size = content_size(envelope)
     if size > limits.max_content:
         raise MessageTooLarge(

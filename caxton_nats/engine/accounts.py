@@ -15,6 +15,7 @@ import msgspec
 
 from caxton_nats.core.breaker import Breakers
 from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.core.registry import Registry
 from caxton_nats.core.statistics import (
     DeadLetterStats,
@@ -136,6 +137,6 @@ def _of(states: Iterable[StreamState], role: Role) -> list[StreamState]:
 def _read(router: str, answer: bytes | None) -> Figures | None:
     try:
         return None if answer is None else _decoder.decode(answer)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         log.warning("the figures of router %s are not readable: %s", router, error)
         return None

@@ -17,6 +17,7 @@ from caxton_nats.core.dead_letter import Origin, Stage
 from caxton_nats.core.disposition import Ack, Disposition, Nak
 from caxton_nats.core.errors import AgentNotResponding, CaxtonError
 from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.engine import stored
 from caxton_nats.engine.burial import Burial
 from caxton_nats.ports import Delivery, Inbox, Ports
@@ -82,7 +83,7 @@ class Exhaustion:
     async def _bury(self, told: Delivery) -> None:
         try:
             advisory = _decoder.decode(told.body)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             log.warning("an advisory on %s is not readable: %s", told.subject, error)
             return
         origin = Origin(advisory.stream, advisory.stream_seq)

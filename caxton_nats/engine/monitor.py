@@ -28,6 +28,7 @@ from caxton_nats.core.health import (
     together,
 )
 from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.ports import Due, Ports
 from caxton_nats.tasks import forever
 
@@ -180,7 +181,7 @@ class Monitor:
 def _read(router: str, answer: bytes | None) -> DetailedHealthStatus | None:
     try:
         return None if answer is None else _decoder.decode(answer)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         log.warning("the health of router %s is not readable: %s", router, error)
         return None
 

@@ -15,6 +15,7 @@ from time import perf_counter_ns
 import msgspec
 
 from caxton_nats.core import codec
+from caxton_nats.core.addressing import check_lengths
 from caxton_nats.core.conversation import Terms
 from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.envelope import Envelope, with_content
@@ -23,7 +24,7 @@ from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.core.lease import Health
 from caxton_nats.core.registry import Registry
 from caxton_nats.core.staged_receipt import StagedReceipt
-from caxton_nats.core.validation import Limits, check, complete
+from caxton_nats.core.validation import MAX_TRACE, Limits, check, complete
 from caxton_nats.engine.admission import Admission, Candidate
 from caxton_nats.engine.burial import Burial
 from caxton_nats.engine.choosing import Addressed, Choosing
@@ -183,6 +184,9 @@ class Router:
             # base64 makes four characters of three bytes.
             largest = limits.max_content * 4 // 3 + codec.ENVELOPE_OVERHEAD
             envelope = codec.decode(submission.body, max_bytes=largest)
+        else:
+            envelope = codec.checked(envelope)
+        check_lengths(envelope, limits.max_receivers)
         envelope = _with_trace(envelope, submission)
         now = self._ports.clock.now()
         envelope = complete(
@@ -260,10 +264,13 @@ class Router:
 
 
 def _with_trace(envelope: Envelope, submission: Submission) -> Envelope:
-    if envelope.traceparent or "traceparent" not in submission.headers:
+    parent = submission.headers.get("traceparent")
+    state = submission.headers.get("tracestate", "")
+    if envelope.traceparent or not parent or not (_fits(parent) and _fits(state or parent)):
+        # W3C: a trace context that is none is left out, and breaks nothing.
         return envelope
-    return msgspec.structs.replace(
-        envelope,
-        traceparent=submission.headers["traceparent"],
-        tracestate=submission.headers.get("tracestate", ""),
-    )
+    return msgspec.structs.replace(envelope, traceparent=parent, tracestate=state)
+
+
+def _fits(header: str) -> bool:
+    return len(header) <= MAX_TRACE and header.isascii() and header.isprintable()

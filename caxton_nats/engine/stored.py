@@ -13,7 +13,7 @@ def decode(body: bytes) -> Envelope:
     Raises:
         MessageError: it is none, for anybody with the right to may write into a stream.
     """
-    return codec.decode(body, max_bytes=len(body))
+    return codec.read(body)
 
 
 def readable(body: bytes) -> Envelope | None:

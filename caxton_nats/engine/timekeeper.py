@@ -15,6 +15,7 @@ import msgspec
 
 from caxton_nats.core.disposition import Ack, Disposition, Nak
 from caxton_nats.core.errors import CaxtonError
+from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.ports import Clock, Delivery, Inbox, Timer
 from caxton_nats.tasks import forever
 
@@ -58,7 +59,7 @@ class Timekeeper:
     async def _handle(self, delivery: Delivery) -> Disposition:
         try:
             timer = _decoder.decode(delivery.body)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             log.warning("a timer on %s is not readable: %s", delivery.subject, error)
             return Ack()
         handler = self._handlers.get(timer.kind)

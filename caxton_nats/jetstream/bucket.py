@@ -21,6 +21,7 @@ from caxton_nats.core.errors import (
     NotConnected,
     RevisionConflict,
 )
+from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.jetstream import direct
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import translate
@@ -300,7 +301,7 @@ class Bucket(Generic[T]):
     def _read(self, key: str, body: bytes) -> T | None:
         try:
             return self._decoder.decode(body)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             log.warning("%s %s is not readable: %s", self._name, key, error)
             return None
 
@@ -311,7 +312,7 @@ class Bucket(Generic[T]):
     def _record(self, found: direct.Record) -> tuple[T, int]:
         try:
             return self._decoder.decode(found.body), found.sequence
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             key = found.subject.removeprefix(self._subject(""))
             raise ConfigurationError(
                 f"the record is not readable: {error}",

@@ -19,7 +19,13 @@ import msgspec
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from caxton_nats.core.errors import CaxtonError, ConfigurationError, NotConnected
+from caxton_nats.core.errors import (
+    CaxtonError,
+    ConfigurationError,
+    NotConnected,
+    TransportError,
+)
+from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.jetstream.client import AttentiveClient
 from caxton_nats.jetstream.errors import api_error, translate
 from caxton_nats.tasks import end, heeding_cancellation
@@ -89,10 +95,13 @@ class Connection:
         what = f"JetStream {subject}"
         payload = msgspec.json.encode(body) if body is not None else b""
         answer = await self.request(f"$JS.API.{subject}", payload, what=what)
-        data: dict[str, Any] = msgspec.json.decode(answer)
+        try:
+            data = msgspec.json.decode(answer, type=dict[str, Any])
+        except UNREADABLE as error:
+            raise TransportError(f"{what}: the answer is not readable: {error}") from None
         if "error" in data:
-            error = data["error"]
-            raise api_error(error.get("err_code", 0), error.get("description", ""), what)
+            told = data["error"]
+            raise api_error(told.get("err_code", 0), told.get("description", ""), what)
         return data
 
     async def request(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 
-import msgspec
-
 from caxton_nats.core.dead_letter import DeadLetter, decode, encode
 from caxton_nats.core.errors import ConfigurationError, InvalidEnvelope, RevisionConflict
 from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.core.remote import any_agent_from_token, any_agent_token
 from caxton_nats.core.selection import EVERY, Selection
 from caxton_nats.jetstream import direct, subjects
@@ -133,7 +132,7 @@ class DlqStream:
 def _read(record: direct.Record) -> DeadLetter:
     try:
         letter = decode(record.body)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise _foreign(record, str(error)) from None
     if letter.id != record.subject.rpartition(".")[2]:
         raise _foreign(record, f"it says that its id is {letter.id!a}")

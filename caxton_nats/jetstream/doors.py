@@ -18,9 +18,11 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from caxton_nats.core.errors import CaxtonError, InvalidEnvelope, TransportError
+from caxton_nats.core.fields import shown
 from caxton_nats.core.identifiers import AgentId, check_message_id
 from caxton_nats.core.lease import Heartbeat
 from caxton_nats.core.lifecycle import seconds
+from caxton_nats.core.reading import UNREADABLE, complaint, repeated
 from caxton_nats.core.registry import AgentState
 from caxton_nats.jetstream import subjects
 from caxton_nats.jetstream.connection import Connection
@@ -210,26 +212,12 @@ class Doors:
         return {"agent": agent, "deregistered": await self._registrar.deregister(agent)}
 
     async def _receipts(self, sender: AgentId, body: bytes) -> dict[str, Any]:
-        try:
-            message_id = msgspec.json.decode(body or b"{}", type=_Asking).message_id
-        except msgspec.MsgspecError as error:
-            raise InvalidEnvelope(
-                f"the question cannot be read: {error}",
-                field="body",
-                hint='for example {"message_id": "m-1"}',
-            ) from None
+        message_id = _read(body, _Asking, '{"message_id": "m-1"}').message_id
         found = await self._door.receipts(sender, check_message_id(message_id))
         return {"receipts": msgspec.to_builtins(found)}
 
     async def _update_state(self, agent: AgentId, body: bytes) -> dict[str, Any]:
-        try:
-            wanted = msgspec.json.decode(body, type=_Changing)
-        except msgspec.MsgspecError as error:
-            raise InvalidEnvelope(
-                f"the change cannot be read: {error}",
-                field="body",
-                hint='for example {"state": "Draining", "drain": 60}',
-            ) from None
+        wanted = _read(body, _Changing, '{"state": "Draining", "drain": 60}')
         drain = None if wanted.drain is None else seconds(wanted.drain)
         changed = await self._registrar.update_state(agent, wanted.state, drain=drain)
         built: dict[str, Any] = msgspec.to_builtins(changed)
@@ -275,12 +263,18 @@ class Doors:
 
 
 def _read(body: bytes, kind: type[T], hint: str) -> T:
+    body = body or b"{}"
     try:
-        return msgspec.json.decode(body or b"{}", type=kind)
-    except msgspec.MsgspecError as error:
+        found = msgspec.json.decode(body, type=kind)
+    except UNREADABLE as error:
+        words = str(error) if isinstance(error, msgspec.ValidationError) else complaint(body, error)
         raise InvalidEnvelope(
-            f"the request cannot be read: {error}", field="body", hint=f"for example {hint}"
+            f"the request cannot be read: {words}", field="body", hint=f"for example {hint}"
         ) from None
+    twice = repeated(body)
+    if twice is not None:
+        raise InvalidEnvelope("is given twice", field=shown(twice))
+    return found
 
 
 def receipt_body(receipt: Receipt) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from nats.errors import Error as NatsError
 from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.errors import CaxtonError, PublishUnconfirmed
 from caxton_nats.core.identifiers import AgentId, agent_token, token, untoken
+from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.core.registry import Address
 from caxton_nats.core.remote import NodeId
 from caxton_nats.jetstream import subjects, topology
@@ -128,7 +129,7 @@ class NatsLinks:
             return None
         try:
             return msgspec.json.decode(answer.data, type=_Presence).platform
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             log.warning("what answers for node %a is no platform: %s", node, error)
             return None
 

@@ -144,8 +144,9 @@ class NatsPeers:
         try:
             body = await answer(bytes(message.data))
             await self._connection.client.publish(message.reply, body)
-        except (NatsError, CaxtonError) as error:
-            log.warning("a question on %s has no answer: %s", message.subject, error)
+        except (NatsError, CaxtonError, ValueError) as error:
+            # ValueError: anybody may ask, and no router asks like this.
+            log.warning("a question on %a has no answer: %a", message.subject, str(error))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -21,6 +21,7 @@ from caxton_nats.core.errors import (
     QueueFull,
     RevisionConflict,
 )
+from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.core.routing import mailbox_full
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import api_error, translate
@@ -201,7 +202,7 @@ def read_ack(message: Msg) -> Stored | CaxtonError:
         return api_error(10059, "no stream answers for this subject", "publish")
     try:
         ack = _decoder.decode(message.data)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         return PublishUnconfirmed(f"publish: the ack could not be read: {error}")
     if ack.error is not None:
         return api_error(ack.error.err_code, ack.error.description, "publish")

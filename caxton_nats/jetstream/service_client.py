@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,6 +15,7 @@ from caxton_nats.core.envelope import NO_CONTENT, Claim, Envelope, content_bytes
 from caxton_nats.core.errors import CaxtonError, InvalidEnvelope, TransportError
 from caxton_nats.core.identifiers import AgentId, MessageId, agent_token, platform_part
 from caxton_nats.core.lease import Heartbeat, Lease
+from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.core.registry import AgentState, Registration
 from caxton_nats.core.staged_receipt import StagedReceipt
 from caxton_nats.jetstream import subjects
@@ -28,6 +29,7 @@ from caxton_nats.ports import (
 )
 from caxton_nats.ports.doors import REACH_WAIT
 
+T = TypeVar("T")
 TRIES = 3
 """A request without an answer is repeated: the message id makes that safe."""
 log = logging.getLogger("caxton_nats.jetstream")
@@ -51,8 +53,12 @@ class ServiceClient:
     async def receipts(self, sender: AgentId, message_id: MessageId) -> list[StagedReceipt]:
         """Ask the service (see `ports.Door`); it tells of the sender's own messages only."""
         body = msgspec.json.encode({"message_id": message_id})
-        answer = await self._ask(subjects.RECEIPTS, sender, body)
-        return msgspec.convert(answer["receipts"], list[StagedReceipt])
+        return await self._ask(
+            subjects.RECEIPTS,
+            sender,
+            body,
+            lambda answer: msgspec.convert(answer["receipts"], list[StagedReceipt]),
+        )
 
     async def register(
         self,
@@ -67,48 +73,50 @@ class ServiceClient:
         body: dict[str, Any] = {"capabilities": list(capabilities), "node": node, "state": state}
         if beat is not None:
             body |= {"instance": beat.instance, "lease": beat.lease}
-        answer = await self._ask(subjects.REGISTER, agent, msgspec.json.encode(body))
-        return msgspec.convert(answer, Registration)
+        data = msgspec.json.encode(body)
+        return await self._ask(subjects.REGISTER, agent, data, _reader(Registration))
 
     async def heartbeat(self, agent: AgentId, beat: Heartbeat) -> Lease:
         """Renew the lease through the service (see `ports.Registrar`)."""
-        answer = await self._ask(subjects.HEARTBEAT, agent, msgspec.json.encode(beat))
-        return msgspec.convert(answer, Lease)
+        data = msgspec.json.encode(beat)
+        return await self._ask(subjects.HEARTBEAT, agent, data, _reader(Lease))
 
     async def release(self, agent: AgentId, instance: str) -> bool:
         """Give the lease back through the service (see `ports.Registrar`)."""
         body = msgspec.json.encode({"instance": instance})
-        answer = await self._ask(subjects.RELEASE, agent, body)
-        return bool(answer["released"])
+        return await self._ask(
+            subjects.RELEASE, agent, body, lambda answer: bool(answer["released"])
+        )
 
     async def update_state(
         self, agent: AgentId, state: AgentState, *, drain: timedelta | None = None
     ) -> StateChange:
         """Have the service change the state (see `ports.Registrar`)."""
         body = {"state": state, "drain": drain.total_seconds() if drain is not None else None}
-        answer = await self._ask(subjects.STATE, agent, msgspec.json.encode(body), patient=True)
-        return msgspec.convert(answer, StateChange)
+        data = msgspec.json.encode(body)
+        return await self._ask(subjects.STATE, agent, data, _reader(StateChange), patient=True)
 
     async def deregister(self, agent: AgentId) -> bool:
         """Deregister through the service (see `ports.Registrar`)."""
-        answer = await self._ask(subjects.DEREGISTER, agent, b"", patient=True)
-        return bool(answer["deregistered"])
+        return await self._ask(
+            subjects.DEREGISTER,
+            agent,
+            b"",
+            lambda answer: bool(answer["deregistered"]),
+            patient=True,
+        )
 
     async def _send(self, submission: Submission) -> Receipt | CaxtonError:
         body, upload = submission.body, None
         try:
             if submission.envelope is not None:
                 body, upload = await self._encode(submission.sender, submission.envelope)
-            answer = await self._ask(subjects.SEND, submission.sender, body)
+            return await self._ask(subjects.SEND, submission.sender, body, _receipt)
         except CaxtonError as error:
             return error
         finally:
             if upload is not None:
                 await self._forget(upload)
-        return Receipt(
-            message_id=answer["message_id"],
-            outcomes=tuple(_outcome(one) for one in answer["receivers"]),
-        )
 
     async def _encode(self, sender: AgentId, envelope: Envelope) -> tuple[bytes, Claim | None]:
         """Encode the envelope; content too large for a request is uploaded under our own name."""
@@ -128,8 +136,14 @@ class ServiceClient:
             log.warning("the upload %s stays behind: %s", upload.object, error)
 
     async def _ask(
-        self, subject: str, agent: AgentId, body: bytes, *, patient: bool = False
-    ) -> dict[str, Any]:
+        self,
+        subject: str,
+        agent: AgentId,
+        body: bytes,
+        read: Callable[[dict[str, Any]], T],
+        *,
+        patient: bool = False,
+    ) -> T:
         """Ask the service; a patient one asks once, for a second time would meet its own change."""
         if platform_part(agent) != self._platform:
             # The subject has no place for it: the service would take it for its own agent.
@@ -151,20 +165,41 @@ class ServiceClient:
                 if tried == tries:
                     raise
                 await asyncio.sleep(0.2 * tried)
-        answer: dict[str, Any] = msgspec.json.decode(data)
-        if "error" in answer:
-            raise CaxtonError.from_dict(answer["error"])
-        return answer
+        return _read(data, subject, read)
+
+
+def _read(data: bytes, subject: str, read: Callable[[dict[str, Any]], T]) -> T:
+    """Return what the answer says, or raise the error that it is; anybody may have answered."""
+    try:
+        answer = msgspec.json.decode(data, type=dict[str, Any])
+        if "error" not in answer:
+            return read(answer)
+        told = CaxtonError.from_dict(answer["error"])
+    except (*UNREADABLE, KeyError, TypeError, AttributeError) as error:
+        raise TransportError(
+            f"the answer to {subject} is not readable: {error!a}",
+            hint="who answers there? sending again with the same message id is safe",
+        ) from None
+    raise told
+
+
+def _reader(kind: type[T]) -> Callable[[dict[str, Any]], T]:
+    return lambda answer: msgspec.convert(answer, kind)
+
+
+def _receipt(answer: dict[str, Any]) -> Receipt:
+    outcomes = tuple(_outcome(one) for one in answer["receivers"])
+    return Receipt(message_id=str(answer["message_id"]), outcomes=outcomes)
 
 
 def _outcome(data: dict[str, Any]) -> Outcome:
     error = CaxtonError.from_dict(data["error"]) if "error" in data else None
     return Outcome(
-        receiver=data["receiver"],
-        stream=data.get("stream", ""),
-        sequence=data.get("sequence", 0),
-        duplicate=data.get("duplicate", False),
-        target=data.get("target", ""),
-        reason=data.get("reason", ""),
+        receiver=AgentId(str(data["receiver"])),
+        stream=str(data.get("stream", "")),
+        sequence=msgspec.convert(data.get("sequence", 0), int),
+        duplicate=bool(data.get("duplicate", False)),
+        target=str(data.get("target", "")),
+        reason=str(data.get("reason", "")),
         error=error,
     )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
+
+from caxton_nats.core.errors import InvalidEnvelope
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -57,7 +60,9 @@ class Watch(Generic[T]):
             self._complete()
             return
         if record is None:
-            self._mirror.forget(key)
+            # A key that names nobody was never in the mirror.
+            with suppress(InvalidEnvelope):
+                self._mirror.forget(key)
         else:
             self._mirror.put(record)
         self._move()

@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from caxton_nats.core import codec
 from caxton_nats.core.envelope import NO_CONTENT, Envelope, value_content
 from caxton_nats.core.errors import (
     AgentAlreadyRegistered,
@@ -30,6 +29,7 @@ from caxton_nats.core.errors import (
     InvalidEnvelope,
     NotConnected,
 )
+from caxton_nats.core.fields import build
 from caxton_nats.core.identifiers import AgentId, ConversationId, check_message_id
 from caxton_nats.core.performatives import Performative
 from caxton_nats.core.registry import Registration
@@ -249,7 +249,7 @@ class Agent:
         if encoding:
             known.setdefault("encoding", encoding)
         known.setdefault("message_id", self._on_platform().ports.ids.new_id())
-        return codec.build({"performative": act, "receiver": receivers, "content": raw, **known})
+        return build({"performative": act, "receiver": receivers, "content": raw, **known})
 
     async def request(
         self,

@@ -19,6 +19,7 @@ from caxton_nats.core.envelope import Envelope, content_bytes, content_value
 from caxton_nats.core.errors import InvalidEnvelope
 from caxton_nats.core.identifiers import AgentId, ConversationId
 from caxton_nats.core.performatives import Performative
+from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.ports import Receipt
 from caxton_nats.telemetry import answering_trace
 
@@ -118,7 +119,9 @@ class Context:
         """
         about = self.envelope
         self._answers += 1
-        receivers: list[str] = list(about.reply_to) or [about.sender]
+        # Whoever is named for the answers himself cannot send them to himself.
+        others = [name for name in about.reply_to if name != self.agent.id]
+        receivers: list[str] = list(others) or [about.sender]
         fields: dict[str, Any] = {
             "in_reply_to": about.reply_with or about.message_id,
             "conversation_id": about.conversation_id,
@@ -156,7 +159,7 @@ def read_content(envelope: Envelope, model: type[T]) -> T:
         first = error.errors()[0]
         where = ".".join(str(part) for part in ("content", *first["loc"]))
         raise InvalidEnvelope(first["msg"], field=where) from None
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise InvalidEnvelope(f"does not fit {model}: {error}", field="content") from None
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caxton_nats.core import codec
-from caxton_nats.core.envelope import Claim, Envelope, value_content
+from caxton_nats.core.envelope import NO_CONTENT, Claim, Envelope, value_content
 from caxton_nats.core.errors import (
     CaxtonError,
     Expired,
@@ -286,9 +286,27 @@ def test_size_of_content() -> None:
 def test_size_of_claimed_content() -> None:
     """Content that lies elsewhere is held to the same limit, by its claim."""
     limits = Limits(max_content=10)
-    check(sample(claim=Claim("o", 10, "s")), limits, NOON)
-    error = refused(lambda: check(sample(claim=Claim("o", 11, "s")), limits, NOON))
+    check(sample(content=NO_CONTENT, claim=Claim("o", 10, "s")), limits, NOON)
+    beyond = sample(content=NO_CONTENT, claim=Claim("o", 11, "s"))
+    error = refused(lambda: check(beyond, limits, NOON))
     assert (error.limit, error.value) == (10, 11)
+
+
+def test_claim_beside_content() -> None:
+    """Which of them was meant?"""
+    error = refused(lambda: check(sample(claim=Claim("o", 10, "s")), LIMITS, NOON))
+    assert error.field == "claim"
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-00:01", "0001-01-01T00:00:00+00:01"])
+@pytest.mark.parametrize("field", ["reply_by", "created_at"])
+def test_moment_that_has_no_name_in_utc(text: str, field: str) -> None:
+    """It is refused here, before a timer is to be set for it; others are kept in UTC."""
+    wrong = sample(**{field: datetime.fromisoformat(text)})
+    error = refused(lambda: completed(wrong))
+    assert (error.field, error.value) == (field, text)
+    right = sample(**{field: datetime.fromisoformat("2026-05-02T14:00:00+02:00")})
+    assert getattr(completed(right), field).isoformat() == "2026-05-02T12:00:00+00:00"
 
 
 def test_content_must_be_what_encoding_says() -> None:
@@ -299,7 +317,7 @@ def test_content_must_be_what_encoding_says() -> None:
 
 def test_claimed_binary_is_not_looked_at() -> None:
     """The content of a claim is not here to be looked at."""
-    check(sample(encoding="base64", claim=Claim("o", 1, "s")), LIMITS, NOON)
+    check(sample(encoding="base64", content=NO_CONTENT, claim=Claim("o", 1, "s")), LIMITS, NOON)
 
 
 @pytest.mark.parametrize(
