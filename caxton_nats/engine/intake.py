@@ -36,10 +36,22 @@ class Intake:
         """Return by which way it came in."""
         return delivery.subject == self._urgent_subject
 
-    async def open(self, *, urgent: bool) -> None:
-        """Open this way, if it is not open."""
-        if urgent not in self._inboxes:
-            self._inboxes[urgent] = await self._mailboxes.open(self._agent, urgent=urgent)
+    async def open(self, *, urgent: bool) -> list[Delivery]:
+        """Open this way, if it is not open; return what others took by it and did not settle.
+
+        Raises:
+            TransportError: it is not open, or what is unsettled could not be read.
+        """
+        if urgent in self._inboxes:
+            return []
+        inbox = await self._mailboxes.open(self._agent, urgent=urgent)
+        try:
+            left = await self._mailboxes.unsettled(self._agent, urgent=urgent)
+        except BaseException:
+            await self._close(inbox)
+            raise
+        self._inboxes[urgent] = inbox
+        return left
 
     async def fetch(self, limit: int, *, urgent: bool) -> list[Delivery]:
         """Return what has come in by this way, as soon as there is something, or [].

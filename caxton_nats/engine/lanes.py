@@ -154,6 +154,24 @@ class Lanes:
         lane.blocked_by = held.delivery.origin
         lane.due = due
 
+    def expect(self, held: Held, due: datetime) -> None:
+        """Something of this lane is in other hands, and comes at about ``due``: wait for it.
+
+        Nothing happens if the lane waits for an earlier one. No order, no lane: a message without a
+        conversation holds up nobody.
+        """
+        if held.envelope is None or not held.envelope.conversation_id:
+            return
+        lane = self._lanes.setdefault(held.key, _Lane())
+        if lane.is_idle:
+            lane.blocked_by, lane.due = held.delivery.origin, due
+
+    def knows(self, origin: Origin) -> bool:
+        """Return whether it is in hand, or a lane waits for it."""
+        return origin in self._in_hand or any(
+            lane.blocked_by == origin for lane in self._lanes.values()
+        )
+
     def unblock(self, origin: Origin) -> None:
         """What the lane waited for is settled elsewhere; the lane goes on."""
         for key, lane in list(self._lanes.items()):

@@ -28,6 +28,7 @@ from caxton_nats.engine.intake import Intake
 from caxton_nats.engine.lanes import Held, Lanes
 from caxton_nats.engine.receipts import Stages
 from caxton_nats.engine.receiver import MailboxOptions, Receiver
+from caxton_nats.engine.takeover import take_over
 from caxton_nats.ports import Delivery, Ports
 from caxton_nats.tasks import end, forever
 from caxton_nats.telemetry import Action, Observer, event
@@ -144,16 +145,22 @@ class Mailbox:
 
     async def _fetch(self) -> None:
         await self._handling.open()
-        await self._intake.open(urgent=False)
+        await self._open(urgent=False)
         self.attended.set()
         self._take_all(await self._intake.fetch(await self._room(), urgent=False))
 
     async def _fetch_urgent(self) -> None:
         """The same beside it: not behind what lies in the mailbox, nor behind what is in hand."""
         await self._handling.open()
-        await self._intake.open(urgent=True)
+        await self._open(urgent=True)
         room = await self._room(urgent=True)
         self._take_all(await self._intake.fetch(room, urgent=True))
+
+    async def _open(self, *, urgent: bool) -> None:
+        left = await self._intake.open(urgent=urgent)
+        if left:
+            due = self._ports.clock.now() + self._options.ack_wait
+            await take_over(left, self._lanes, self._intake, self._ports.attempts, due=due)
 
     def _take_all(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:

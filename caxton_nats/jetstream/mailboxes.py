@@ -25,6 +25,7 @@ from caxton_nats.jetstream.errors import translate
 from caxton_nats.jetstream.headers import kept_headers, stored_headers
 from caxton_nats.jetstream.inbox import PullInbox
 from caxton_nats.jetstream.times import moment
+from caxton_nats.jetstream.unsettled import delivery, unsettled
 from caxton_nats.jetstream.urgent import UrgentInbox
 from caxton_nats.ports import Delivery, Inbox, MailboxStatus
 from caxton_nats.tasks import heeding_cancellation
@@ -115,6 +116,10 @@ class JetStreamMailboxes:
         inbox = UrgentInbox(self._connection, pulls, exists)
         await inbox.start(_news(agent))
         return inbox
+
+    async def unsettled(self, agent: AgentId, *, urgent: bool = False) -> list[Delivery]:
+        """Return what was handed out by this way and nobody has settled, oldest first."""
+        return await unsettled(self._connection, self.address(agent, urgent=urgent))
 
     async def status(self, agent: AgentId) -> MailboxStatus:
         """Return what the mailbox holds; an agent without a consumer is not attended."""
@@ -216,17 +221,7 @@ class JetStreamMailboxes:
         address = self.address(agent)
         everything = _both(address)
         found = await direct.newest(self._connection, address.stream, everything, limit)
-        return [
-            Delivery(
-                origin=Origin(address.stream, one.sequence),
-                subject=one.subject,
-                body=one.body,
-                headers=one.headers,
-                attempt=1,
-                stored_at=one.stored_at,
-            )
-            for one in found
-        ]
+        return [delivery(one, address.stream) for one in found]
 
     async def hold(self, agent: AgentId, until: datetime) -> None:
         """Pause the consumers; without one nothing is handed out anyway."""

@@ -165,6 +165,11 @@ class MemoryMailboxes:
         await self.ensure(agent)
         return MemoryInbox(self._queue(agent, urgent=urgent), self._clock)
 
+    async def unsettled(self, agent: AgentId, *, urgent: bool = False) -> list[Delivery]:
+        """Return what was handed out and is not settled, oldest first."""
+        await turn()
+        return self._queue(agent, urgent=urgent).unsettled()
+
     async def status(self, agent: AgentId) -> MailboxStatus:
         """Return what the mailbox holds."""
         await turn()

@@ -94,6 +94,10 @@ class WorkQueue:
         """Whether the message was ever delivered by this consumer."""
         return sequence in self._attempts
 
+    def unsettled(self) -> list[Delivery]:
+        """Return what was delivered and is not settled, oldest first."""
+        return [self.messages[sequence].delivery(1) for sequence in sorted(self._attempts)]
+
     def put(self, message: Message) -> None:
         """Add a message behind all others."""
         self.messages[message.origin.sequence] = message

@@ -102,6 +102,12 @@ class Mailboxes(Protocol):
     async def open(self, agent: AgentId, *, urgent: bool = False) -> Inbox:
         """Return the agent's mailbox for reading: the ordinary mail, or the urgent."""
 
+    async def unsettled(self, agent: AgentId, *, urgent: bool = False) -> list[Delivery]:
+        """Return what was handed out by this way and nobody has settled, oldest first.
+
+        Whoever has the mailbox open may settle it like what it fetched. Their attempt says nothing.
+        """
+
     async def status(self, agent: AgentId) -> MailboxStatus:
         """Return what the mailbox holds."""
 

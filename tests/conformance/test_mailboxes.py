@@ -57,6 +57,37 @@ async def test_ensure_twice(adapter: Adapter, bob: AgentId) -> None:
     assert (first.body, second.body, second.attempt) == (b"one", b"two", 1)
 
 
+async def test_what_others_left_unsettled(adapter: Adapter, bob: AgentId) -> None:
+    """What was handed out is known to whoever opens the mailbox next, and is had again at once."""
+    await adapter.send(bob, "one", "two", "three", "four")
+    first = await adapter.reader(bob)
+    assert await adapter.mailboxes.unsettled(bob) == []
+    one, two, three = await first.fetch(3, LONG)
+    await first.settle([(two, Ack()), (three, Nak(timedelta(hours=1)))])
+    await first.close()
+    left = await adapter.mailboxes.unsettled(bob)
+    assert [(each.body, each.origin) for each in left] == [
+        (b"one", one.origin),
+        (b"three", three.origin),
+    ]
+    assert await adapter.mailboxes.unsettled(bob, urgent=True) == []
+    second = await adapter.reader(bob)
+    await second.settle([(each, Nak(timedelta())) for each in left])
+    again = [delivery for _ in range(3) for delivery in await second.fetch(1, LONG)]
+    assert [(each.body, each.attempt) for each in again] == [
+        (b"one", 2),
+        (b"three", 2),
+        (b"four", 1),
+    ]
+    await second.settle([(each, Ack()) for each in again])
+    assert await adapter.mailboxes.unsettled(bob) == []
+
+
+async def test_nothing_is_unsettled_where_nobody_reads(adapter: Adapter) -> None:
+    """A mailbox that was never opened has handed out nothing."""
+    assert await adapter.mailboxes.unsettled(named("nobody")) == []
+
+
 @pytest.mark.parametrize("name", AWKWARD_NAMES)
 async def test_awkward_names(adapter: Adapter, name: str) -> None:
     """An agent whose name means something to NATS has a mailbox of its own like any other."""

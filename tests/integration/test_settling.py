@@ -175,6 +175,21 @@ async def test_killed_worker_is_covered_by_its_successor(lab: Lab) -> None:
     assert lab.books.count(Action.DELIVERED) == 2, "once in each process"
 
 
+async def test_successor_waits_for_nothing(lab: Lab) -> None:
+    """After a SIGKILL the next process has what the first had in hand, at once and in order."""
+    hour = 3600.0
+    platform = await lab.platform(ack_wait=hour)
+    alice = await lab.agent("alice", platform)
+    worker = await lab.spawn("agent", "bob", "stuck", ack_wait=hour)
+    for number in range(5):
+        await alice.send("inform", "bob", number, conversation_id="c")
+    await eventually(lambda: worker.notes == [0])
+    await worker.kill()
+    await alice.send("inform", "bob", 5, conversation_id="c")
+    bob = await lab.collector("bob", platform)
+    await eventually(lambda: bob.contents == [0, 1, 2, 3, 4, 5])
+
+
 async def test_message_that_kills_its_process_again_and_again(lab: Lab) -> None:
     """A message that kills every process that takes it is a dead letter after its retries.
 

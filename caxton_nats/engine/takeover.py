@@ -1,0 +1,43 @@
+"""What an earlier process of the agent left unsettled when it ended.
+
+It had some messages in hand, and others wait for their retry. The server hands out newer messages
+meanwhile, of the same conversations, too. So whoever opens the mailbox next asks for them first:
+each conversation waits for its earliest one, and what was never tried, or tried for the first time
+when the process ended, comes again at once instead of after ack_wait. What has an attempt on
+record waits for its retry, or may have crashed that process: it comes when the server says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from caxton_nats.core.disposition import Nak
+from caxton_nats.engine import stored
+from caxton_nats.engine.intake import Intake
+from caxton_nats.engine.lanes import Held, Lanes
+from caxton_nats.ports import Attempts, Delivery
+
+
+async def take_over(
+    left: Sequence[Delivery], lanes: Lanes, intake: Intake, attempts: Attempts, *, due: datetime
+) -> None:
+    """Have the lanes wait for what was left, and have the untried of it come again at once.
+
+    Args:
+        left: oldest first.
+        lanes: of the mailbox that was opened.
+        intake: through which they came.
+        attempts: the records.
+        due: when the last of them should have come by itself.
+
+    Raises:
+        TransportError: the records could not be read, or a message not be given back.
+    """
+    others = [one for one in left if not lanes.knows(one.origin)]
+    for one in others:
+        lanes.expect(Held(one, stored.readable(one.body)), due)
+    recorded = await asyncio.gather(*(attempts.recorded(one.origin) for one in others))
+    at_once = [one for one, number in zip(others, recorded, strict=True) if not number]
+    await intake.settle([(one, Nak(timedelta())) for one in at_once])
