@@ -106,9 +106,9 @@ async def test_a_take_over_that_fails_is_tried_again(bench: Bench, port: str) ->
     for message_id in ("c1", "c2"):
         await bench.post(message_id, conversation_id="c")
     await crashed(bench)
+    plan: list[Exception | None] = [NotConnected("away")]
     away = Failing(
-        bench.broker.attempts if port == "recorded" else bench.broker.mailboxes,
-        **{port: [NotConnected("away")]},
+        bench.broker.attempts if port == "recorded" else bench.broker.mailboxes, **{port: plan}
     )
     ports = bench.but(**{"attempts" if port == "recorded" else "mailboxes": away})
     await bench.post("c3", conversation_id="c")
