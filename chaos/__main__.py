@@ -17,12 +17,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from chaos import process_faults
+from chaos import disk_faults, process_faults
+from chaos.namespace import enter_namespace
 from chaos.programme import Result, perform
 from chaos.report import as_json, table, tell
 from chaos.scenario import SCENARIOS, Scenario
 
-MODULES = (process_faults,)
+MODULES = (process_faults, disk_faults)
 """Each adds its scenarios to the programme."""
 SECONDS = {"--short": 3.0, "": 10.0, "--long": 120.0}
 """How long the fault of each scenario may go on."""
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = chosen.scenario or [
         one.name for one in SCENARIOS.values() if one.short or length_chosen != "--short"
     ]
+    enter_namespace(sys.argv[1:] if arguments is None else arguments)
     seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     wanted = [SCENARIOS[name] for name in names]

@@ -136,6 +136,8 @@ class Books(msgspec.Struct, kw_only=True):
     dead: list[Dead] = []
     pending: list[Pending] = []
     harms: list[Harm] = []
+    deposed: dict[str, float] = {}
+    """Instances that another has followed, and when each must have noticed."""
     reported: dict[str, str] = {}
     """Messages that the system itself says it has lost, with its words."""
     load: tuple[float, float] = (0.0, 0.0)

@@ -76,7 +76,5 @@ def read_journals(folder: Path) -> tuple[list[Run], list[Done]]:
 
 def last_effect(folder: Path) -> float:
     """Return when the newest effect was made, on the wall clock; 0 if there is none."""
-    try:
-        return (folder / "effects").stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
+    place = folder / "effects"
+    return place.stat().st_mtime if place.exists() and any(place.iterdir()) else 0.0

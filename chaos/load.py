@@ -28,8 +28,6 @@ from chaos.books import Kind, Sent, Task, Told
 from chaos.ledger import now
 
 DOORS = ("embedded", "service", "submit")
-PATIENCE = 60.0
-"""Seconds after the load in which what is unknown must become known."""
 MIX = (
     (Kind.WORK, 66),
     (Kind.ASK, 12),
@@ -52,6 +50,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds between two messages of a conversation, on average."""
     doors: tuple[str, ...] = DOORS
     mix: tuple[tuple[Kind, int], ...] = MIX
+    patience: float = 60.0
+    """Seconds after the load in which what is unknown must become known."""
     padding: int = 0
     """Bytes that make each message larger."""
 
@@ -85,10 +85,10 @@ class Load:
                 self._talks.append(asyncio.create_task(talk, name=conversation))
 
     async def stop(self) -> None:
-        """Begin no more messages, and wait until the fate of each is known, within `PATIENCE`."""
+        """Begin no more messages, and wait until the fate of each is known, within the patience."""
         self._over.set()
         self.ended = now()
-        _, late = await asyncio.wait(self._talks, timeout=PATIENCE)
+        _, late = await asyncio.wait(self._talks, timeout=self.shape.patience)
         for talk in late:
             talk.cancel()
         for ended in await asyncio.gather(*self._talks, return_exceptions=True):
@@ -111,7 +111,7 @@ class Load:
             task = Task(agent.name, conversation, number, kind)
             sent = Sent(task=task, receiver=receiver, begun=now())
             self.sent[task.message_id] = sent
-            await self._send(sent, self._message(agent, receiver, task, rng), post, rng)
+            await self._send(sent, self._message(agent, receiver, task, rng), post)
             number += 1
             await self._pause(rng.expovariate(1 / self.shape.pause))
 
@@ -132,7 +132,7 @@ class Load:
             **fields,
         )
 
-    async def _send(self, sent: Sent, message: Envelope, post: Post, rng: random.Random) -> None:
+    async def _send(self, sent: Sent, message: Envelope, post: Post) -> None:
         """Send until it is known what became of it."""
         while True:
             try:
@@ -144,7 +144,8 @@ class Load:
                     sent.refused = f"{error.code}: {error}"
                     return
                 sent.unknown += isinstance(error, TransportError)
-                wait = error.retry_after or rng.uniform(0.05, 0.3)
+                # Not by the seed: how often something fails is not the seed's affair.
+                wait = error.retry_after or random.uniform(0.05, 0.3)
                 await asyncio.sleep(min(wait, 1.0))
             else:
                 sent.accepted = now()

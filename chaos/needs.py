@@ -44,3 +44,10 @@ def environment() -> dict[str, str]:
 
 
 LOOP = Need("loop devices", _no_loop_devices)
+NEEDS = (LOOP,)
+"""All that a machine needs for the whole programme."""
+
+
+def missing() -> str:
+    """Return what this machine lacks for the whole programme."""
+    return "; ".join(filter(None, (need.missing() for need in NEEDS)))

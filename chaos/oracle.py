@@ -33,8 +33,8 @@ _DIE = (Kind.POISON, Kind.REJECT)
 class Promises(msgspec.Struct, frozen=True, kw_only=True):
     """What a scenario takes from the usual promises, and documentation says so."""
 
-    ordered: bool = True
-    """False where receivers crash: what they had in hand comes again behind newer mail."""
+    unordered: frozenset[str] = frozenset()
+    """Senders whose order may break, by the first letters of their names."""
     drains: bool = True
     """False where it is part of the fault that somebody does not read his mail."""
     loses: bool = False
@@ -107,8 +107,13 @@ class _Examiner:
         figures.duplicates = self._duplicates()
         figures.disordered = self._disordered()
         figures.unexpected = self._unexpected()
+        if self._promises.loses:
+            # Whatever else is wrong then is no surprise.
+            told = [] if figures.lost else ["nothing was lost: the rig does not bite"]
+            return Verdict(figures=figures, complaints=told)
         self._check_senders()
         self._check_kinds()
+        self._check_deposed()
         self._check_told()
         return Verdict(figures=figures, complaints=self._complaints)
 
@@ -122,10 +127,6 @@ class _Examiner:
     def _lost(self) -> tuple[int, int]:
         gone = self._accepted - self._handled - self._dead - self._pending
         told = gone & self._books.reported.keys()
-        if self._promises.loses:
-            if not gone:
-                self._complaints.append("nothing was lost: the rig does not bite")
-            return len(gone), len(told)
         if len(told) > self._promises.max_reported:
             self._complain("lost, if reported", told)
         self._complain("lost: accepted, and neither handled nor dead nor pending", gone - told)
@@ -147,31 +148,36 @@ class _Examiner:
         )
 
     def _duplicates(self) -> int:
-        """Count handlings beyond the first; each needs a fault to whoever made the one before."""
+        """Count handlings beyond the first; each needs a fault to one of the two processes."""
         by_message: dict[str, list[Done]] = defaultdict(list)
         for done in sorted(self._books.done, key=lambda one: one.at):
             by_message[done.message_id].append(done)
         harmed = {harm.instance for harm in self._books.harms}
         again = [
-            (message, earlier) for message, found in by_message.items() for earlier in found[:-1]
+            (message, {earlier.instance, later.instance})
+            for message, found in by_message.items()
+            for earlier, later in pairwise(found)
         ]
         self._complain(
-            "handled again although nothing had happened to whoever handled it before",
-            {message for message, earlier in again if earlier.instance not in harmed},
+            "handled twice by processes to which nothing had happened",
+            {message for message, instances in again if not instances & harmed},
         )
         return len(again)
 
     def _disordered(self) -> int:
-        wrong: list[str] = []
+        wrong: dict[str, str] = {}
         newest: dict[tuple[str, str], int] = {}
         for effect in sorted(self._books.effects, key=lambda one: one.at):
             task = effect.task
             before = newest.get((task.sender, task.conversation), -1)
             if task.number < before:
-                wrong.append(effect.message_id)
+                wrong[effect.message_id] = task.sender
             newest[task.sender, task.conversation] = max(before, task.number)
-        if self._promises.ordered:
-            self._complain("out of order in their conversation", wrong)
+        may = tuple(self._promises.unordered)
+        self._complain(
+            "out of order in their conversation",
+            (message for message, sender in wrong.items() if not sender.startswith(may)),
+        )
         return len(wrong)
 
     def _unexpected(self) -> int:
@@ -226,6 +232,17 @@ class _Examiner:
                 run.message_id
                 for run in self._books.runs
                 if run.late > LATEST_START and run.instance not in harmed
+            },
+        )
+
+    def _check_deposed(self) -> None:
+        deposed = self._books.deposed
+        self._complain(
+            "handlers started by who had lost his name",
+            {
+                f"{run.message_id} ({run.instance})"
+                for run in self._books.runs
+                if run.at > deposed.get(run.instance, run.at)
             },
         )
 

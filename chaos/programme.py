@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from caxton_nats import CaxtonError
+from chaos.disk import DiskError
 from chaos.ledger import now
+from chaos.namespace import FOLDER, owner
 from chaos.oracle import Figures, examine
 from chaos.processes import DidNotStart
 from chaos.scenario import Casting, Scenario
 from chaos.stage import NotResumed, open_stage
+
+log = logging.getLogger("chaos")
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -56,18 +62,19 @@ async def perform(
     if lacks := missing(scenario):
         return Result(scenario=scenario.name, seed=seed, skipped=lacks)
     begun = now()
-    folder = Path(tempfile.mkdtemp(prefix="caxton-chaos-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}{owner()}-"))
     casting = Casting(
         folder=folder, rng=random.Random(f"{seed} {scenario.name}"), seconds=seconds, say=say
     )
     result = Result(scenario=scenario.name, seed=seed)
     try:
-        async with open_stage(scenario, casting) as stage:
-            await stage.under_load()
-        verdict = examine(stage.closed_books(), scenario.promises)
-        result.figures, result.complaints = verdict.figures, verdict.complaints
-    except (CaxtonError, NotResumed, DidNotStart) as error:
+        with _logged(folder / "programme.log"):
+            await _play(scenario, casting, result)
+    except (CaxtonError, DidNotStart, DiskError, NotResumed) as error:
         result.complaints = [f"{type(error).__name__}: {error}"]
+    except Exception as error:
+        log.exception("%s broke", scenario.name)
+        result.complaints = [f"the scenario itself broke: {error!r}"]
     finally:
         if result.good:
             shutil.rmtree(folder, ignore_errors=True)
@@ -75,3 +82,24 @@ async def perform(
             result.folder = str(folder)
     result.took = now() - begun
     return result
+
+
+async def _play(scenario: Scenario, casting: Casting, result: Result) -> None:
+    async with open_stage(scenario, casting) as stage:
+        await stage.under_load()
+    verdict = examine(stage.closed_books(), scenario.promises)
+    result.figures, result.complaints = verdict.figures, verdict.complaints
+
+
+@contextmanager
+def _logged(file: Path) -> Iterator[None]:
+    """Keep what is logged in this process beside the logs of the others."""
+    handler = logging.FileHandler(file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()

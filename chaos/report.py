@@ -13,21 +13,21 @@ from chaos.programme import Result
 COLUMNS = (
     ("accepted", "accepted"),
     ("handled", "handled"),
-    ("dead", "dead-lettered"),
+    ("dead", "dead-\nlettered"),
     ("pending", "pending"),
     ("lost", "lost"),
-    ("doubled", "effects doubled"),
-    ("duplicates", "duplicates seen"),
-    ("disordered", "out of order"),
-    ("longest_gap", "longest gap s"),
-    ("back_after", "back after s"),
+    ("doubled", "effects\ndoubled"),
+    ("duplicates", "duplicates\nseen"),
+    ("disordered", "out of\norder"),
+    ("longest_gap", "longest\ngap, s"),
+    ("back_after", "back\nafter, s"),
 )
 
 
 def table(results: Sequence[Result]) -> Table:
     """Return the table of all results."""
     shown = Table(title="The fault programme")
-    shown.add_column("scenario")
+    shown.add_column("scenario", no_wrap=True)
     for _, title in COLUMNS:
         shown.add_column(title, justify="right")
     shown.add_column("verdict")

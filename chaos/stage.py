@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
 
 from caxton_nats.app import operate
 from caxton_nats.app.options import topology_options
@@ -21,11 +20,11 @@ from chaos.load import Load, doors
 from chaos.processes import Process, launch, program
 from chaos.scenario import Casting, Scenario
 from chaos.servers import Server
+from chaos.terms import settings, variables
 
 PATIENCE = 60.0
 """Seconds in which the system must resume, or have nothing left to do."""
 POLL = 0.05
-LEASE, ACK_WAIT = 2.0, 2.0
 
 
 class NotResumed(Exception):
@@ -67,21 +66,9 @@ class Stage:
         """Print a line about what is done, with the time since the beginning."""
         self._say(f"{now() - self._begun:6.2f} s  {what}")
 
-    def settings(self, **chosen: Any) -> Settings:
-        """Return the settings of all processes: short terms, so that faults are soon noticed."""
-        common = {
-            "nats_url": self.server.url,
-            "platform": "chaos",
-            "shards": 4,
-            "replicas": self.server.replicas,
-            "lease": LEASE,
-            "ack_wait": ACK_WAIT,
-            "request_timeout": 2.0,
-            "retry_delay": 0.1,
-            "max_retries": 3,
-            "drain": 2.0,
-        }
-        return Settings.model_validate({**common, **self.scenario.settings, **chosen})
+    def settings(self) -> Settings:
+        """Return the settings of all processes."""
+        return settings(self.server.url, replicas=self.server.replicas, **self.scenario.settings)
 
     # Moments
 
@@ -112,10 +99,8 @@ class Stage:
         instance = f"{name}.{number}"
         kind = name.partition("-")[0]
         arguments = [kind] if kind == "router" else [kind, name, instance]
-        wanted = self.settings().model_dump(exclude_unset=True)
-        variables = {f"CAXTON_{key.upper()}": str(value) for key, value in wanted.items()}
-        variables["CHAOS_FOLDER"] = str(self.folder)
-        process = await launch(instance, program(*arguments), variables, self.folder)
+        told = {**variables(self.settings()), "CHAOS_FOLDER": str(self.folder)}
+        process = await launch(instance, program(*arguments), told, self.folder)
         self._stack.push_async_callback(process.stop)
         self.processes[name] = process
         return process

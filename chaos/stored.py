@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import msgspec
 
@@ -11,6 +11,7 @@ from caxton_nats.app.composition import connected
 from caxton_nats.config import Settings
 from caxton_nats.core.dead_letter import decode
 from caxton_nats.core.envelope import Envelope
+from caxton_nats.core.errors import StreamMissing
 from caxton_nats.jetstream import direct, subjects
 from caxton_nats.jetstream.connection import Connection
 from chaos.books import Dead, Pending
@@ -45,11 +46,13 @@ class Reader:
 
     async def dead(self) -> list[Dead]:
         """Return all dead letters."""
-        found = []
+        found: list[Dead] = []
         pages = direct.pages(self._connection, subjects.DLQ_STREAM, f"{subjects.DLQ}.>", 1)
-        async for page in pages:
-            letters = [decode(record.body) for record in page]
-            found += [Dead(one.id, one.message_id, str(one.reason)) for one in letters]
+        # After a fault that takes whole streams along there is none.
+        with suppress(StreamMissing):
+            async for page in pages:
+                letters = [decode(record.body) for record in page]
+                found += [Dead(one.id, one.message_id, str(one.reason)) for one in letters]
         return found
 
     async def _streams(self) -> list[str]:

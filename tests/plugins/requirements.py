@@ -1,7 +1,7 @@
 """What tests need beyond Python: skipped where it is missing, failed where it is demanded.
 
 A developer without Docker still runs the rest. CI names what must be there, so that a broken
-installation cannot pass as a green run with skips: CAXTON_TEST_REQUIRE="docker nats-cli".
+installation cannot pass as a green run with skips: CAXTON_TEST_REQUIRE="docker nats-cli chaos".
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+from chaos import needs
 
 DEMANDED = "CAXTON_TEST_REQUIRE"
 _ROOT = Path(__file__).parents[2]
@@ -82,6 +84,7 @@ def _missing_nats_cli() -> str:
 _CHECKS: Mapping[str, Callable[[], str]] = {
     "docker": _missing_docker,
     "nats-cli": _missing_nats_cli,
+    "chaos": needs.missing,
 }
 
 

@@ -1,0 +1,128 @@
+"""Scenarios in which the disk of a single server fails it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal
+
+from chaos.disk import Disk, disk
+from chaos.ledger import now
+from chaos.load import Shape
+from chaos.needs import LOOP
+from chaos.oracle import Promises
+from chaos.scenario import Casting, scenario
+from chaos.servers import Server, Single, single
+from chaos.stage import NotResumed, Stage
+
+MEGABYTES = 96
+WITHOUT_PATIENCE = Shape(patience=1.0)
+
+
+class OnDisk(Single):
+    """A server whose streams lie on a disk of their own."""
+
+    def __init__(self, server: Single, disk: Disk) -> None:
+        super().__init__(server.embedded)
+        self.disk = disk
+
+    async def lose_power(self) -> None:
+        """Stop the server and its disk at one moment, as a power cut would."""
+        # Frozen first: it must not acknowledge anything after its disk has gone.
+        self.freeze()
+        self.disk.cut()
+        await self.kill()
+        await self.disk.unmount()
+
+    async def get_power(self) -> None:
+        """Start both again."""
+        await self.disk.mount()
+        await self.restart()
+
+
+@asynccontextmanager
+async def _power_safe(casting: Casting) -> AsyncIterator[Server]:
+    async with _on_disk(casting, "power") as server:
+        yield server
+
+
+@asynccontextmanager
+async def _not_power_safe(casting: Casting) -> AsyncIterator[Server]:
+    async with _on_disk(casting, "process") as server:
+        yield server
+
+
+@asynccontextmanager
+async def _on_disk(
+    casting: Casting, durability: Literal["power", "process"]
+) -> AsyncIterator[OnDisk]:
+    async with disk(casting.folder, MEGABYTES) as made:
+        store = made.path / "store"
+        store.mkdir()
+        # Of what a careless server loses, the folder itself is of no interest.
+        os.sync()
+        async with single(store, durability) as server:
+            yield OnDisk(server, made)
+
+
+@scenario("power-cut", server=_power_safe, needs=(LOOP,))
+async def power_cut(stage: Stage) -> None:
+    """A server with --durability power loses its power, with mail waiting."""
+    async for _ in stage.moments():
+        server = _disk_server(stage)
+        await _cut(stage, server)
+        await server.get_power()
+        for name in stage.workers:
+            stage.processes[name].thaw()
+        await stage.resumed()
+
+
+@scenario(
+    "power-cut-control",
+    server=_not_power_safe,
+    needs=(LOOP,),
+    promises=Promises(loses=True),
+    shape=WITHOUT_PATIENCE,
+)
+async def power_cut_control(stage: Stage) -> None:
+    """The same with the server's own default must lose: else the rig shows nothing."""
+    await stage.wait(0.2, 1.0)
+    server = _disk_server(stage)
+    await _cut(stage, server)
+    for name in [*stage.routers, *stage.workers]:
+        # What would they do without streams?
+        await stage.processes[name].kill()
+    await server.get_power()
+
+
+async def _cut(stage: Stage, server: OnDisk) -> None:
+    """Let mail pile up, so that there is something to lose, and cut."""
+    for name in stage.workers:
+        stage.freeze(name)
+    await stage.wait(0.5, 1.5)
+    stage.say("cut the power")
+    await server.lose_power()
+
+
+@scenario("disk-full", server=_power_safe, needs=(LOOP,))
+async def disk_full(stage: Stage) -> None:
+    """Somebody fills the server's disk, and makes room again: senders are told, and go on."""
+    async for _ in stage.moments():
+        stage.say("fill the disk")
+        server = _disk_server(stage)
+        server.disk.fill()
+        full = now()
+        await stage.wait(2.0, 4.0)
+        stage.say("make room")
+        server.disk.free()
+        told = {code for one in stage.load.sent.values() if one.begun > full for code in one.errors}
+        stage.say(f"senders were told: {', '.join(sorted(told)) or 'nothing'}")
+        await stage.resumed()
+        if "ResourceExhausted" not in told:
+            raise NotResumed(f"no sender was told that the disk is full, but {told}")
+
+
+def _disk_server(stage: Stage) -> OnDisk:
+    assert isinstance(stage.server, OnDisk)
+    return stage.server
