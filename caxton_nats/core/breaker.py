@@ -57,15 +57,20 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def refusal(self, now: datetime) -> CircuitBreakerOpen:
-        """Return the error for a message that is not let in."""
-        trial = ", and is being tried" if self.state_at(now) is _HALF_OPEN else ""
+        """Return the error for a message that is not let in.
+
+        How a trial under way ends is known long before the time for another one.
+        """
+        is_tried = self.state_at(now) is _HALF_OPEN
+        trial = ", and is being tried" if is_tried else ""
+        wait = max(0.0, (self.until - now) / timedelta(seconds=1))
         return CircuitBreakerOpen(
             f"{self.agent} has failed {self.failures} times in a row{trial}",
             field="receiver",
             value=self.agent,
             hint="send again after `retry_after` seconds; `caxton breakers` says what is wrong",
-            # In whole milliseconds, and not a moment too early.
-            retry_after=max(0.0, (self.until - now) / timedelta(seconds=1)) + 0.001,
+            # Not a moment too early.
+            retry_after=(min(wait, self.timeout / 10) if is_tried else wait) + 0.001,
         )
 
 
