@@ -39,6 +39,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "health_interval": 10.0,
         "retry_delay": 0.5,
         "retry_factor": 1.5,
+        "rate_limit": 0,
         "breaker_threshold": 3,
         "breaker_timeout": 30.0,
         "max_participants": 5,
@@ -58,6 +59,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "health_interval": 60.0,
         "retry_delay": 1.0,
         "retry_factor": 2.0,
+        "rate_limit": 10_000,
         "breaker_threshold": 10,
         "breaker_timeout": 60.0,
         "max_participants": 20,
@@ -77,6 +79,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "health_interval": 5.0,
         "retry_delay": 0.1,
         "retry_factor": 1.1,
+        "rate_limit": 0,
         "breaker_threshold": 1,
         "breaker_timeout": 5.0,
         "max_participants": 3,
@@ -143,6 +146,8 @@ class Settings(BaseModel):
 
     ingress_size: int = Field(default=100_000, ge=10, le=1_000_000)
     """Submissions that wait for a router at most; the next one is refused."""
+    rate_limit: int = Field(default=0, ge=0, le=100_000)
+    """Messages that one sender may send per second; 0: as many as it likes."""
     dead_letter_size: int = Field(default=100_000, ge=10_000, le=10_000_000)
     """Dead letters that are kept at most; then the oldest go."""
     compression: Literal["none", "s2"] = "none"

@@ -56,7 +56,13 @@ async def memory_platform(
     )
     platform = build(
         broker.ports(RandomIds()),
-        router_options(chosen, chosen.platform, chosen.queue_size, conversation_terms(chosen)),
+        router_options(
+            chosen,
+            chosen.platform,
+            chosen.queue_size,
+            conversation_terms(chosen),
+            chosen.rate_limit,
+        ),
         observer=observer,
         mailbox_options=mailbox_options(chosen),
     )

@@ -36,6 +36,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "max_retries": (1, 10),
     "retry_delay": (0.1, 300),
     "retry_factor": (1.1, 5.0),
+    "rate_limit": (0, 100_000),
     "breaker_threshold": (0, 100),
     "breaker_timeout": (5, 300),
     "retry_max_delay": (0.1, 3600),

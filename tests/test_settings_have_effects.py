@@ -24,6 +24,7 @@ EFFECTS = {
     "replicas": "tests/jetstream/test_topology.py::test_what_a_deployment_chooses_is_laid_over_the_files",
     "duplicate_window": "tests/conformance/test_publisher.py::test_key_is_free_after_the_window",
     "ingress_size": "tests/jetstream/test_topology_on_server.py::test_a_full_ingress_refuses_and_keeps",
+    "rate_limit": "tests/engine/test_rate_limit.py::test_a_batch_counts_its_messages",
     "dead_letter_size": "tests/jetstream/test_topology_on_server.py::test_the_oldest_dead_letters_go_at_the_bound_and_never_by_lowering_it",
     "compression": "tests/jetstream/test_topology_on_server.py::test_compression_changes_on_a_running_deployment",
     "storage": "tests/jetstream/test_topology_on_server.py::test_streams_in_memory_are_gone_with_the_server",

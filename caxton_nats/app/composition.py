@@ -117,7 +117,11 @@ async def built(
                 connection, ports.contents, platform=deployment.platform, max_body=max_body
             )
         options = router_options(
-            chosen, deployment.platform, deployment.queue_size, deployment.terms
+            chosen,
+            deployment.platform,
+            deployment.queue_size,
+            deployment.terms,
+            deployment.rate_limit,
         )
         platform = build(
             ports,

@@ -43,6 +43,7 @@ def topology_options(chosen: Settings) -> topology.Options:
         conversation_lifetime=chosen.conversation_lifetime,
         conversation_retention=chosen.conversation_retention,
         ingress_size=chosen.ingress_size,
+        rate_limit=chosen.rate_limit,
         dead_letter_size=chosen.dead_letter_size,
         compression=chosen.compression,
         storage=chosen.storage,
@@ -68,14 +69,17 @@ def conversation_terms(chosen: Settings) -> Terms:
     )
 
 
-def router_options(chosen: Settings, platform: str, queue_size: int, terms: Terms) -> RouterOptions:
-    """Return what the settings say of routing, on a deployment with this name, bound and terms."""
+def router_options(
+    chosen: Settings, platform: str, queue_size: int, terms: Terms, rate_limit: int
+) -> RouterOptions:
+    """Return what the settings say of routing, on a deployment that has agreed on the others."""
     limits = Limits(max_content=chosen.max_content, max_receivers=chosen.max_receivers)
     return RouterOptions(
         platform=platform,
         limits=limits,
         terms=terms,
         queue_size=queue_size,
+        rate_limit=rate_limit,
         health_interval=timedelta(seconds=chosen.health_interval),
     )
 

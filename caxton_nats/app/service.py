@@ -105,6 +105,7 @@ async def _background(
         ),
         Timekeeper(timers, platform.ports.clock, platform.when_due),
         platform.monitor,
+        platform.sharing,
         Sweeper(platform.ports, platform.registry, platform.burial, policy=retry_policy(chosen)),
     ]
 

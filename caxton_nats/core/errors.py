@@ -6,11 +6,11 @@
         ConversationTimeout
       UndeliverableError      nobody can take it now: the sender is told
         AgentNotFound  NoCapableAgent  AgentDraining  AgentStopped  QueueFull  MessageRemoved
-        CircuitBreakerOpen
+        CircuitBreakerOpen  ResourceExhausted
       HandlerError            the receiving agent's fault: retried by policy, then dead-lettered
         HandlerFailed  HandlerDeferred  HandlerRejected  AgentNotResponding
       TransportError          infrastructure: retried
-        NotConnected  PublishUnconfirmed  StreamMissing  RevisionConflict  ResourceExhausted
+        NotConnected  PublishUnconfirmed  StreamMissing  RevisionConflict  ServerExhausted
       RegistryError           AgentAlreadyRegistered  InvalidStateTransition
       ConversationNotFound  MessageNotFound  MessageInHand  DeadLetterNotFound  RedriveRefused
                               an operator asked for what is not there, or not to be had now
@@ -182,6 +182,14 @@ class CircuitBreakerOpen(UndeliverableError):
     transient = True
 
 
+class ResourceExhausted(UndeliverableError):
+    """The sender sends more than it may (``limit`` per second); ``retry_after`` says how long."""
+
+    failure = FailureReason.RESOURCE_EXHAUSTED
+    blame = Blame.OPERATOR
+    transient = True
+
+
 class MessageRemoved(UndeliverableError):
     """An operator took the message out of the receiver's mailbox."""
 
@@ -241,7 +249,7 @@ class RevisionConflict(TransportError):
     """Somebody else wrote the record first; read it again and decide again."""
 
 
-class ResourceExhausted(TransportError):
+class ServerExhausted(TransportError):
     """The server has no room for it: consumers of a stream, disk or memory."""
 
     failure = FailureReason.RESOURCE_EXHAUSTED

@@ -46,8 +46,10 @@ class RateLimit:
     def share(self, routers: int) -> None:
         """Allow this router its part: so many get the same messages, at random, to route."""
         rate = max(self.limit, 1) / routers
+        self.burst = int(max(rate, 1))
+        """Messages that a sender may send at once."""
         self._interval = 1.0 / rate
-        self._ahead = max(1.0, rate - 1) * self._interval if rate > 1 else 0.0
+        self._ahead = (self.burst - 1) * self._interval
 
     def take(self, sender: AgentId, now: datetime) -> None:
         """Count one message.
@@ -95,6 +97,7 @@ class RateLimit:
         due = min(found.due, at + self._ahead + self._interval)
         wait = due - self._ahead - at
         if wait > _CLOSE:
+            found.due = due
             return wait
         found.due = max(due, at) + self._interval
         return 0.0

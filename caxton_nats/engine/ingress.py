@@ -20,6 +20,7 @@ from caxton_nats.core.errors import (
     CircuitBreakerOpen,
     MessageError,
     QueueFull,
+    ResourceExhausted,
     TransportError,
 )
 from caxton_nats.core.identifiers import AMS, AgentId, agent_id
@@ -98,6 +99,7 @@ class Ingress:
             body=delivery.body,
             headers=delivery.headers,
             since=delivery.stored_at,
+            waited=delivery.attempt > 1,
             fallback_id=f"submitted-{delivery.origin.sequence}-{stamp}",
         )
 
@@ -119,14 +121,19 @@ class Ingress:
                 log.warning("%s cannot be buried: %s", delivery.origin.key, error, exc_info=True)
             else:
                 return delivery, Term(failed[0])
-        chance = self._ports.clock.chance()
-        delay = retry_delay(self._policy, delivery.attempt, chance)
-        after = max(timedelta(seconds=error.retry_after or 0) for error in failed)
-        return delivery, Nak(max(delay, after))
+        return delivery, Nak(max(self._delay(error, delivery.attempt) for error in failed))
+
+    def _delay(self, error: CaxtonError, attempt: int) -> timedelta:
+        if error.retry_after is not None:
+            return timedelta(seconds=error.retry_after)
+        return retry_delay(self._policy, attempt, self._ports.clock.chance())
 
     def _may_pass(self, error: CaxtonError, attempt: int) -> bool:
-        """Return whether trying again may help: always while NATS is away, a while otherwise."""
-        if isinstance(error, TransportError):
+        """Return whether trying again may help.
+
+        Always while NATS is away, and to who must only wait for its turn; a while otherwise.
+        """
+        if isinstance(error, TransportError | ResourceExhausted):
             return True
         return (
             isinstance(error, QueueFull | CircuitBreakerOpen)

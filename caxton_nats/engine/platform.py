@@ -32,6 +32,7 @@ from caxton_nats.engine.redrive import Redrive
 from caxton_nats.engine.registrar import LocalRegistrar
 from caxton_nats.engine.remote import RemoteAgents
 from caxton_nats.engine.router import Router, RouterOptions
+from caxton_nats.engine.sharing import SHARING, Sharing
 from caxton_nats.engine.timekeeper import WhenDue
 from caxton_nats.ports import Answer, Door, Ports, Registrar
 from caxton_nats.telemetry import Observer, guarded
@@ -60,6 +61,8 @@ class Platform:
     """Whether this process routes what it sends, or leaves it to the router service."""
     accounts: Accounts
     monitor: Monitor
+    sharing: Sharing
+    """Which part of a sender's limit this router allows."""
     answers: Mapping[str, Answer]
     """What other processes may ask this router, by question."""
     when_due: Mapping[str, WhenDue]
@@ -179,6 +182,7 @@ def build(
         queue_size=options.queue_size,
         interval=options.health_interval,
     )
+    sharing = Sharing(ports, router.rate_limit, interval=options.health_interval)
     own_door = door or router
     expires = Expiry(ports, burial, ack_wait=mailbox_options.ack_wait)
     kept = Conversations(ports)
@@ -200,13 +204,23 @@ def build(
         accounts=accounts,
         conversations=kept,
         monitor=monitor,
-        answers={STATS: accounts.answer, HEALTH: monitor.answer, SYNC: barrier.answer},
-        when_due={
-            deadlines.KIND: expires.when_due,
-            conversations.KIND: kept.when_due,
-            DRAIN: lifecycle.when_due,
+        sharing=sharing,
+        answers={
+            STATS: accounts.answer,
+            HEALTH: monitor.answer,
+            SYNC: barrier.answer,
+            SHARING: sharing.answer,
         },
+        when_due=_when_due(expires, kept, lifecycle),
     )
+
+
+def _when_due(expires: Expiry, kept: Conversations, lifecycle: Lifecycle) -> Mapping[str, WhenDue]:
+    return {
+        deadlines.KIND: expires.when_due,
+        conversations.KIND: kept.when_due,
+        DRAIN: lifecycle.when_due,
+    }
 
 
 def _own_registrar(

@@ -22,6 +22,7 @@ from caxton_nats.core.envelope import Envelope, with_content
 from caxton_nats.core.errors import CaxtonError, TransportError
 from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.core.lease import Health
+from caxton_nats.core.rate_limit import RateLimit
 from caxton_nats.core.registry import Registry
 from caxton_nats.core.staged_receipt import StagedReceipt
 from caxton_nats.core.validation import MAX_TRACE, Limits, check, complete
@@ -50,6 +51,8 @@ class RouterOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of one encoded message; larger content goes to the content store (claim check)."""
     queue_size: int = 1000
     """Bound of a mailbox, for the error text; the server enforces it."""
+    rate_limit: int = 0
+    """Messages that one sender may send per second; 0: as many as it likes."""
     health_interval: timedelta = timedelta(seconds=30)
     """How often a router service looks after itself and the streams."""
 
@@ -77,6 +80,7 @@ class Router:
         self._choosing = Choosing(
             ports, registry, health, max_receivers=options.limits.max_receivers
         )
+        self.rate_limit = RateLimit(options.rate_limit, ports.clock.now())
         self._under_way: set[asyncio.Future[None]] = set()
         self._resolution = Resolution(registry, ports.registry_store, remote)
         self._reception = Reception(ports.conversations, Trials(ports, health))
@@ -178,7 +182,11 @@ class Router:
 
     def _check(self, submission: Submission) -> Envelope:
         """Decode, complete, check: the message as it will be stored, or raise why not."""
-        limits = self._options.limits
+        limits, now = self._options.limits, self._ports.clock.now()
+        if submission.since is None:
+            self.rate_limit.take(submission.sender, now)
+        else:
+            self.rate_limit.take_in_turn(submission.sender, now, waited=submission.waited)
         envelope = submission.envelope
         if envelope is None:
             # base64 makes four characters of three bytes.
@@ -188,7 +196,6 @@ class Router:
             envelope = codec.checked(envelope)
         check_lengths(envelope, limits.max_receivers)
         envelope = _with_trace(envelope, submission)
-        now = self._ports.clock.now()
         envelope = complete(
             envelope,
             sender=submission.sender,

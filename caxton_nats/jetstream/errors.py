@@ -15,8 +15,8 @@ from caxton_nats.core.errors import (
     NotConnected,
     PublishUnconfirmed,
     QueueFull,
-    ResourceExhausted,
     RevisionConflict,
+    ServerExhausted,
     StreamMissing,
     TransportError,
 )
@@ -94,7 +94,7 @@ def api_error(err_code: int, description: str, what: str) -> CaxtonError:
         return StreamMissing(f"{what}: {description}", hint="run `caxton topology check`")
     if err_code in EXHAUSTED:
         reason = f"{what}: {description}"
-        return ResourceExhausted(reason, value=err_code, hint=EXHAUSTED[err_code])
+        return ServerExhausted(reason, value=err_code, hint=EXHAUSTED[err_code])
     if err_code in PERMANENT:
         return ConfigurationError(f"{what}: {description}", value=err_code)
     return TransportError(f"{what}: {description}", value=err_code)

@@ -33,6 +33,7 @@ SHARDS = "caxton-shards"
 PARTICIPANTS = "caxton-max-participants"
 TIMEOUT = "caxton-conversation-timeout"
 LIFETIME = "caxton-conversation-lifetime"
+RATE = "caxton-rate-limit"
 QUEUE = "max_msgs_per_subject"
 DECISION_SLACK = 60.0
 """Seconds for which a decision outlives the duplicate window: delivery may come later than it."""
@@ -82,6 +83,8 @@ class Options(msgspec.Struct, frozen=True):
     """Seconds for which an archived conversation is kept."""
     ingress_size: int = 100_000
     """Submissions that wait for a router at most; the next one is refused."""
+    rate_limit: int = 0
+    """Messages that one sender may send per second; 0: as many as it likes."""
     dead_letter_size: int = 100_000
     """Dead letters that are kept at most; then the oldest go."""
     compression: Literal["none", "s2"] = "none"
@@ -163,6 +166,7 @@ def _configured(config: Json, options: Options) -> Json:
             PARTICIPANTS: str(options.max_participants),
             TIMEOUT: str(options.conversation_timeout),
             LIFETIME: str(options.conversation_lifetime),
+            RATE: str(options.rate_limit),
         }
         config["metadata"] = {**config["metadata"], **own}
     if name == LINK_STREAM:

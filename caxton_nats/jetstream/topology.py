@@ -25,6 +25,7 @@ from caxton_nats.jetstream.stream_files import (
     PARTICIPANTS,
     PLATFORM,
     QUEUE,
+    RATE,
     SHARDS,
     TIMEOUT,
     Json,
@@ -72,6 +73,8 @@ class Deployment(msgspec.Struct, frozen=True):
     queue_size: int
     terms: Terms = Terms()
     """What every router grants to conversations."""
+    rate_limit: int = 0
+    """What every router grants to senders."""
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -158,6 +161,7 @@ async def discover(connection: Connection) -> Deployment | None:
         shards=int(metadata.get(SHARDS, Options().shards)),
         queue_size=int(mailbox[QUEUE]),
         terms=_terms(metadata),
+        rate_limit=int(metadata.get(RATE, Options().rate_limit)),
     )
 
 
@@ -195,6 +199,7 @@ async def agreed(connection: Connection) -> Options | None:
         if archive
         else default.conversation_retention,
         ingress_size=ingress["max_msgs"],
+        rate_limit=deployment.rate_limit,
         dead_letter_size=letters.get("max_msgs", default.dead_letter_size),
         compression=ingress.get("compression", default.compression),
         storage=ingress["storage"],

@@ -49,6 +49,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     since: datetime | None = None
     """When it came in, if it has waited since: its ``timeout`` counts from then."""
+    waited: bool = False
+    """It has had a turn under its sender's rate limit, and comes again."""
     fallback_id: str = ""
     """The message id if the message has none and the door needs a repeatable one."""
     redriven: Mapping[str, str] = {}

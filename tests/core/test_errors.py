@@ -105,7 +105,7 @@ TRANSIENT = {
     *("QueueFull", "CircuitBreakerOpen"),
     *("HandlerError", "HandlerFailed", "HandlerDeferred", "AgentNotResponding"),
     *("TransportError", "NotConnected", "PublishUnconfirmed", "StreamMissing", "RevisionConflict"),
-    "ResourceExhausted",
+    *("ResourceExhausted", "ServerExhausted"),
 }
 
 

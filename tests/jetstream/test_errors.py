@@ -15,8 +15,8 @@ from caxton_nats.core.errors import (
     NotConnected,
     PublishUnconfirmed,
     QueueFull,
-    ResourceExhausted,
     RevisionConflict,
+    ServerExhausted,
     StreamMissing,
     TransportError,
 )
@@ -138,7 +138,7 @@ def test_no_room_at_the_server(code: int) -> None:
     """It is tried again, under the seed's word for it, and says what makes room."""
     error = api_error(code, "limit reached", WHAT)
     assert isinstance(error, TransportError)
-    assert type(error) is ResourceExhausted
+    assert type(error) is ServerExhausted
     assert error.reason == f"{WHAT}: limit reached"
     assert error.hint
 

@@ -130,6 +130,7 @@ def test_what_a_deployment_chooses_is_laid_over_the_files() -> None:
         "caxton-max-participants": "9",
         "caxton-conversation-timeout": "1800.0",
         "caxton-conversation-lifetime": "604800.0",
+        "caxton-rate-limit": "0",
     }
     assert found["KV_caxton-conversations-archive"]["max_age"] == 7_200_000_000_000
 

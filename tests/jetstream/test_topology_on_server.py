@@ -114,6 +114,10 @@ async def test_a_deployment_says_of_itself_what_was_chosen(connection: Connectio
         max_participants=5, timeout=timedelta(seconds=300.5), lifetime=timedelta(minutes=15)
     )
     assert await topology.discover(connection) == Deployment("lab", 2, 10, terms)
+    await topology.apply(connection, changed(rate_limit=70))
+    found = await topology.discover(connection)
+    assert found is not None
+    assert found.rate_limit == 70
 
 
 @pytest.mark.parametrize("made", [0, 1, 3, -1])
@@ -377,6 +381,7 @@ async def test_a_deployment_tells_all_that_it_has_chosen(connection: Connection)
         duplicate_window=0.5,
         conversation_retention=7200.0,
         ingress_size=77,
+        rate_limit=9,
         dead_letter_size=10_001,
         compression="s2",
     )
