@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Annotated
 
 import msgspec
 
 from caxton_nats.core.dead_letter import Origin, Stage
 from caxton_nats.core.disposition import Ack, Disposition, Nak
-from caxton_nats.core.errors import AgentNotResponding, CaxtonError
+from caxton_nats.core.errors import AgentNotResponding, CaxtonError, InvalidEnvelope
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.engine import stored
@@ -31,9 +32,9 @@ log = logging.getLogger("caxton_nats")
 class Advisory(msgspec.Struct, frozen=True):
     """What we read of io.nats.jetstream.advisory.v1.max_deliver."""
 
-    stream: str
-    stream_seq: int
-    deliveries: int
+    stream: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
+    stream_seq: Annotated[int, msgspec.Meta(gt=0, lt=2**62)]
+    deliveries: Annotated[int, msgspec.Meta(gt=0, lt=2**31)]
 
 
 _decoder = msgspec.json.Decoder(Advisory)
@@ -90,6 +91,11 @@ class Exhaustion:
         original = await self._ports.mailboxes.get(origin)
         if original is None:
             return
+        agent = self._receiver(original)
+        if agent is None:
+            # Anybody may send what looks like an advisory, of a record of the registry, too.
+            log.warning("an advisory on %s is not about mail: %s", told.subject, origin.key)
+            return
         await self._burial.bury(
             msgspec.structs.replace(original, attempt=advisory.deliveries),
             AgentNotResponding(
@@ -98,8 +104,18 @@ class Exhaustion:
                 value=advisory.deliveries,
                 hint="look for crashes of the agent's process while it handles this message",
             ),
-            agent=self._receiver_of(original.subject),
+            agent=agent,
             stage=Stage.DELIVER,
             envelope=stored.readable(original.body),
         )
         await self._ports.mailboxes.discard(origin)
+
+    def _receiver(self, original: Delivery) -> AgentId | None:
+        """Return whose mailbox the message lies in; None if it lies in none."""
+        try:
+            agent = self._receiver_of(original.subject)
+        except InvalidEnvelope:
+            return None
+        ways = [self._ports.mailboxes.address(agent, urgent=urgent) for urgent in (False, True)]
+        where = (original.origin.stream, original.subject)
+        return agent if where in [(way.stream, way.subject) for way in ways] else None

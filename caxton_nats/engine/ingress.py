@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+from caxton_nats.core.addressing import check_lengths
 from caxton_nats.core.dead_letter import Stage
 from caxton_nats.core.disposition import Ack, Disposition, Nak, RetryPolicy, Term, retry_delay
 from caxton_nats.core.envelope import Envelope
@@ -24,12 +25,15 @@ from caxton_nats.core.errors import (
     TransportError,
 )
 from caxton_nats.core.identifiers import AMS, AgentId, agent_id
+from caxton_nats.core.legible import legible
 from caxton_nats.core.validation import complete
 from caxton_nats.engine import stored
 from caxton_nats.engine.burial import Burial
 from caxton_nats.ports import Delivery, Door, Inbox, Ports, Receipt, Submission
 from caxton_nats.tasks import Workers, forever
 
+_MOST_NAMES = 10_000
+"""Receivers that are read of a refused message: the most that any deployment allows."""
 log = logging.getLogger("caxton_nats")
 
 
@@ -163,17 +167,24 @@ class Ingress:
 
     def _envelope(self, submission: Submission) -> Envelope | None:
         """Return what can be read of a refused message, for its dead letter and notice."""
+        now = submission.since or self._ports.clock.now()
         try:
             decoded = stored.decode(submission.body)
+            check_lengths(decoded, _MOST_NAMES)
             return complete(
                 decoded,
                 sender=submission.sender,
                 platform=self._platform,
-                now=submission.since or self._ports.clock.now(),
+                now=now,
                 new_id=lambda: submission.fallback_id,
             )
         except CaxtonError:
-            return None
+            return legible(
+                submission.body,
+                sender=submission.sender,
+                fallback_id=submission.fallback_id,
+                now=now,
+            )
 
 
 def _kept(result: Receipt | CaxtonError, envelope: Envelope) -> bool:

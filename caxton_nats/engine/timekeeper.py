@@ -14,7 +14,7 @@ from datetime import timedelta
 import msgspec
 
 from caxton_nats.core.disposition import Ack, Disposition, Nak
-from caxton_nats.core.errors import CaxtonError
+from caxton_nats.core.errors import CaxtonError, MessageError
 from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.ports import Clock, Delivery, Inbox, Timer
 from caxton_nats.tasks import forever
@@ -69,6 +69,10 @@ class Timekeeper:
             return Nak(_AGAIN)
         try:
             await handler(timer)
+        except (MessageError, *UNREADABLE) as error:
+            # No router sets such a timer: tried again, it would be tried for ever.
+            log.warning("the timer %a %a says nothing: %s", timer.kind, timer.key, error)
+            return Ack()
         except Exception as error:
             # It alone comes again: one that fails must not hold up the others.
             told = None if isinstance(error, CaxtonError) else error

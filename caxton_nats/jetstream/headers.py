@@ -22,6 +22,10 @@ NUM_PENDING = "Nats-Num-Pending"
 TIME_STAMP = "Nats-Time-Stamp"
 SCHEDULE = "Nats-Schedule"
 SCHEDULE_TARGET = "Nats-Schedule-Target"
+MOST_KEPT = 8_192
+"""Characters of a client's headers, names and values together."""
+_OURS = "Caxton-"
+_SEPARATORS = frozenset(" :")
 
 
 def stored_headers(encoded: str | None) -> dict[str, str]:
@@ -34,11 +38,27 @@ def stored_headers(encoded: str | None) -> dict[str, str]:
 
 
 def kept_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the headers worth keeping of a stored message: all that are not NATS's own."""
+    """Return the headers worth keeping of a message: a client's, if they could be sent again.
+
+    NATS's own are left out, and so are names that no header may have, and of more than
+    `MOST_KEPT` characters those that come last: a megabyte of headers would leave a dead letter no
+    room.
+    """
     if not headers:
         return {}
-    return {
-        str(name): str(value)
-        for name, value in headers.items()
-        if not name.lower().startswith("nats-") and name not in (STATUS, DESCRIPTION)
-    }
+    kept: dict[str, str] = {}
+    room = MOST_KEPT
+    # Ours before those of strangers.
+    for name, value in sorted(headers.items(), key=lambda one: not one[0].startswith(_OURS)):
+        text = str(value)
+        room -= len(name) + len(text)
+        if _is_a_clients(name) and room >= 0:
+            kept[str(name)] = text
+    return kept
+
+
+def _is_a_clients(name: str) -> bool:
+    """Return whether it is a header's name, and not one that NATS gives a meaning to."""
+    if name in (STATUS, DESCRIPTION) or name[:5].lower() == "nats-":
+        return False
+    return name.isascii() and name.isprintable() and not _SEPARATORS.intersection(name or ":")

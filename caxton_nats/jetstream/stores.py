@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import re
 from base64 import urlsafe_b64encode
 
 from nats.errors import Error as NatsError
-from nats.js.errors import NotFoundError
+from nats.js.api import ObjectInfo
+from nats.js.errors import BadObjectMetaError, DigestMismatchError, NotFoundError
 from nats.js.object_store import ObjectStore
 
 from caxton_nats.core.dead_letter import Origin
@@ -25,6 +28,7 @@ from caxton_nats.tasks import heeding_cancellation
 # The name of an object becomes a token of subjects, and a line of more than 4,096 bytes ends the
 # connection; longer names, which any client may claim, are known to the store by digest.
 _MAX_OBJECT_NAME = 1_024
+_NUID = re.compile("[A-Za-z0-9_-]{1,64}")
 
 
 class _RegistryMirror:
@@ -159,27 +163,42 @@ class ObjectContentStore:
         return Claim(name, len(content), hashlib.sha256(content).hexdigest())
 
     async def get(self, claim: Claim) -> bytes:
-        """Return the content, checked against the claim's digest."""
+        """Return the content, checked against the claim's size and digest.
+
+        Anybody may have made the object: one that is not whole would be waited for for ever, a
+        large one read before it turns out not to be what the claim says.
+        """
+        name = _object_name(claim.object)
         try:
             with heeding_cancellation():
-                found = await (await self._open()).get(_object_name(claim.object))
+                store = await self._open()
+                info = await store.get_info(name)
+                if not _as_claimed(info, claim) or not await self._is_whole(info):
+                    raise _mismatch(claim)
+                async with asyncio.timeout(self._connection.timeout):
+                    found = await store.get(name)
         except NotFoundError:
             raise InvalidEnvelope(
                 "no content is stored under this name",
                 field="claim",
                 value=ascii(claim.object[:60]),
             ) from None
+        except (BadObjectMetaError, DigestMismatchError):
+            raise _mismatch(claim) from None
         except (NatsError, TimeoutError) as error:
-            raise translate(error, f"reading content {claim.object}") from None
+            raise translate(error, f"reading content {claim.object[:60]!a}") from None
         content = bytes(found.data or b"")
-        same = hashlib.sha256(content).hexdigest() == claim.sha256
-        if not same or len(content) != claim.size:
-            raise InvalidEnvelope(
-                "the stored content is not what the claim says",
-                field="claim",
-                value=ascii(claim.object[:60]),
-            )
+        if hashlib.sha256(content).hexdigest() != claim.sha256:
+            raise _mismatch(claim)
         return content
+
+    async def _is_whole(self, info: ObjectInfo) -> bool:
+        subject = f"$O.{subjects.CONTENT_BUCKET}.C.{info.nuid}"
+        answer = await self._connection.api(
+            f"STREAM.INFO.OBJ_{subjects.CONTENT_BUCKET}", {"subjects_filter": subject}
+        )
+        stored = (answer["state"].get("subjects") or {}).get(subject, 0)
+        return bool(stored == (info.chunks or 0))
 
     async def remove(self, claim: Claim) -> None:
         """Forget the content; nothing happens if it is gone."""
@@ -203,6 +222,25 @@ class ObjectContentStore:
             js = self._connection.client.jetstream(timeout=self._connection.timeout)
             self._store = await js.object_store(subjects.CONTENT_BUCKET)
         return self._store
+
+
+def _as_claimed(info: ObjectInfo, claim: Claim) -> bool:
+    """Return whether the object is what the claim says, and no link to another one."""
+    return (
+        info.size == claim.size
+        and not info.is_link()
+        and _NUID.fullmatch(str(info.nuid)) is not None
+        and str(info.digest).upper().startswith("SHA-256=")
+    )
+
+
+def _mismatch(claim: Claim) -> InvalidEnvelope:
+    return InvalidEnvelope(
+        "the stored content is not what the claim says",
+        field="claim",
+        value=ascii(claim.object[:60]),
+        hint="upload it again, and then send the message",
+    )
 
 
 def _object_name(name: str) -> str:

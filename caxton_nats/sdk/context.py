@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -48,6 +48,7 @@ class Context:
         self.attempt = attempt
         """1 the first time; more when earlier attempts failed."""
         self._answers = 0
+        self._unreadable: InvalidEnvelope | None = None
 
     @property
     def sender(self) -> AgentId:
@@ -66,16 +67,33 @@ class Context:
 
     @property
     def content(self) -> Any:
-        """The content as a Python value: bytes, a JSON value, or None."""
-        return content_value(self.envelope)
+        """The content as a Python value: bytes, a JSON value, or None.
+
+        Raises:
+            InvalidEnvelope: Python has no value for it (a number out of range). Left to pass, the
+                sender is told that it was not understood.
+        """
+        return self._read(content_value)
 
     def content_as(self, model: type[T]) -> T:
         """Return the content as a pydantic model, a msgspec struct, or any type msgspec knows.
 
         Raises:
-            InvalidEnvelope: the content does not fit.
+            InvalidEnvelope: the content does not fit. Left to pass, the sender is told that it was
+                not understood.
         """
-        return read_content(self.envelope, model)
+        return self._read(lambda envelope: read_content(envelope, model))
+
+    def is_unreadable(self, error: Exception) -> bool:
+        """Return whether this is the error that reading the content has ended with."""
+        return error is self._unreadable
+
+    def _read(self, read: Callable[[Envelope], T]) -> T:
+        try:
+            return read(self.envelope)
+        except InvalidEnvelope as error:
+            self._unreadable = error
+            raise
 
     async def agree(self, content: Any = None, **more: Any) -> Receipt:
         """Promise to do what was requested; ``inform`` or ``failure`` must follow."""

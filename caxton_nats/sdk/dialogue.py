@@ -14,7 +14,7 @@ from caxton_nats.core.disposition import Reject
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import AgentNotFound, CaxtonError, InvalidEnvelope
 from caxton_nats.core.performatives import FINAL_ANSWERS, NO_ANSWER, Performative, performative
-from caxton_nats.sdk.context import Context, read_content
+from caxton_nats.sdk.context import Context
 from caxton_nats.telemetry import joined_trace
 
 Handle = Callable[..., Coroutine[Any, Any, None]]
@@ -90,10 +90,8 @@ class Dialogue:
         with joined_trace(envelope):
             if handler is None:
                 await _no_handler(context)
-            elif handler.content is None:
-                await handler.call(context)
             else:
-                await _call_with_content(handler, context)
+                await _call(handler, context)
 
     def _find(self, envelope: Envelope) -> _Handler | None:
         for key in (envelope.performative, ANY):
@@ -103,14 +101,18 @@ class Dialogue:
         return None
 
 
-async def _call_with_content(handler: _Handler, context: Context) -> None:
+async def _call(handler: _Handler, context: Context) -> None:
+    """Call the handler; content that it cannot read is its sender's fault, and tried once only."""
     try:
-        content = read_content(context.envelope, handler.content)
+        if handler.content is None:
+            await handler.call(context)
+        else:
+            await handler.call(context, context.content_as(handler.content))
     except InvalidEnvelope as error:
+        if not context.is_unreadable(error):
+            raise
         if context.performative not in NO_ANSWER:
             await _not_understood(context, error)
-        return
-    await handler.call(context, content)
 
 
 async def _no_handler(context: Context) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import msgspec
+import pytest
 
 from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.disposition import Ack, Disposition, Nak
@@ -130,3 +131,42 @@ async def test_one_that_cannot_be_buried(bench: Bench) -> None:
     assert [one.message_id for one in await bench.dead()] == ["m-1", "m-2"]
     assert not advisories.waiting
     await end([running])
+
+
+async def test_advisory_about_what_is_no_mail(bench: Bench) -> None:
+    """Anybody may send what looks like an advisory: what is not in a mailbox stays where it is."""
+    platform = await bench.known(bench.platform())
+    stored = await bench.post("m-1")
+    record = Delivery(
+        Origin(stored.stream, stored.sequence), "$KV.caxton-agents.bob", b"{}", {}, 1, NOON
+    )
+
+    class Others(Failing):
+        async def get(self, _: Origin) -> Delivery:
+            return record
+
+    ports = bench.but(mailboxes=Others(bench.broker.mailboxes))
+    forged = exhaustion(bench.platform(ports), Advisories(advisory(stored)))
+    await forged.work_once(timedelta())
+    assert await bench.dead() == []
+    assert await bench.pending() == 1
+    assert platform.registry.find(BOB) is not None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff",
+        b'{"stream":"\xff","stream_seq":1,"deliveries":1}',
+        b'{"stream":"S.>","stream_seq":1,"deliveries":1}',
+        b'{"stream":"S","stream_seq":-1,"deliveries":1}',
+        b'{"stream":"S","stream_seq":1,"deliveries":' + b"9" * 4_000 + b"}",
+        b"[" * 9_000,
+    ],
+)
+async def test_advisory_of_nothing(bench: Bench, body: bytes) -> None:
+    """It is settled at once, and not asked of the server."""
+    advisories = Advisories(body)
+    await exhaustion(bench.platform(), advisories).work_once(timedelta())
+    assert advisories.settled == [(1, Ack())]

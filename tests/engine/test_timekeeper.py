@@ -97,3 +97,15 @@ async def test_one_that_cannot_be_settled(bench: Bench) -> None:
     await bench.clock.advance(60)
     await one.work_once(NOW)
     assert (drain.keys, lease.keys) == (["bob", "bob"], ["carol"])
+
+
+async def test_one_that_says_nothing(bench: Bench) -> None:
+    """No router sets such a timer: it is not tried again for ever."""
+    platform = bench.platform()
+    one = Timekeeper(await bench.broker.timers.inbox(), bench.clock, platform.when_due)
+    await due(
+        bench, *(Timer("expiry", str(at), data) for at, data in enumerate(["", "{}", "\x1b"]))
+    )
+    assert await one.work_once(NOW) == 3
+    await bench.clock.advance(60)
+    assert await one.work_once(NOW) == 0

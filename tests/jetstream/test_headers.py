@@ -54,3 +54,18 @@ def test_the_original_is_left_alone() -> None:
     own = {"a": "1", "Nats-Msg-Id": "m-1"}
     kept_headers(own)["b"] = "2"
     assert own == {"a": "1", "Nats-Msg-Id": "m-1"}
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:b", " ", "é", "a\r\nb", "\x1b", "\0"])
+def test_a_name_that_no_header_may_have_is_dropped(name: str) -> None:
+    """Nobody could send it again."""
+    assert kept_headers({name: "v", "kept": "yes"}) == {"kept": "yes"}
+
+
+def test_no_more_than_a_dead_letter_has_room_for() -> None:
+    """Of many the first are kept, and ours before a stranger's."""
+    many = {f"x-{number}": "v" * 100 for number in range(10_000)}
+    kept = kept_headers({**many, "Caxton-Redrives": "1"})
+    assert "Caxton-Redrives" in kept
+    assert 50 < len(kept) < 100
+    assert kept_headers({"a": "x" * 1_000_000, "b": "1"}) == {}

@@ -173,3 +173,41 @@ async def test_two_answers_in_one_moment(stage: Stage) -> None:
         await alice._dialogue.receive(answer, 1)
         assert (await waiting).envelope == answer
     assert notes == ["handled"]
+
+
+@pytest.mark.parametrize("content", [b"1e999", b"9" * 5_000])
+async def test_content_that_python_has_no_value_for(stage: Stage, content: bytes) -> None:
+    """Its sender is told, once; the handler is not tried again, and no dead letter is left."""
+    bob, tried = Agent("bob"), list[int]()
+
+    @bob.on("request")
+    async def handle(ctx: Context) -> None:
+        tried.append(ctx.attempt)
+        assert ctx.content
+
+    await stage.start(bob)
+    alice = await stage.collector()
+    message = alice.message("request", "bob", reply_with="r-1", conversation_id="c-1")
+    raw = msgspec.structs.replace(message, content=msgspec.Raw(content))
+    await alice.send_many([raw])
+    await stage.quiet()
+    (answer,) = alice.got
+    assert (answer.performative, answer.envelope.in_reply_to) == ("not-understood", "r-1")
+    assert tried == [1]
+    assert await stage.dead() == []
+
+
+async def test_error_of_the_handler_itself(stage: Stage) -> None:
+    """One that is like it, and comes from what the handler does, is the handler's."""
+    bob = Agent("bob")
+
+    @bob.on("request")
+    async def handle(ctx: Context) -> None:
+        await ctx.agent.send("inform", "a b")
+
+    await stage.start(bob)
+    alice = await stage.agent()
+    await alice.send("request", "bob", max_retries=1)
+    await stage.quiet()
+    (letter,) = await stage.dead()
+    assert letter.last_error["code"] == "HandlerFailed"
