@@ -15,7 +15,7 @@ from caxton_nats.core.codec import encode
 from caxton_nats.core.dead_letter import DeadLetter, Origin, Stage, keep
 from caxton_nats.core.dead_letter import encode as encode_letter
 from caxton_nats.core.envelope import Envelope
-from caxton_nats.core.errors import CaxtonError
+from caxton_nats.core.errors import CaxtonError, TransportError
 from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.core.notice import notice
 from caxton_nats.core.redrive import history, without
@@ -68,7 +68,8 @@ class Burial:
             envelope: what the original decodes to; None if it does not.
 
         Raises:
-            TransportError: it is not certain that the record is stored. Do not settle.
+            TransportError: it is not certain that the record is stored, or its notice. Do not
+                settle: buried again, the letter is written once, and the sender told once.
         """
         letter = await self._letter(delivery, error, agent=agent, stage=stage, envelope=envelope)
         await self._write(letter, error, envelope)
@@ -172,7 +173,7 @@ class Burial:
         key: str,
         urgent: bool = False,
     ) -> None:
-        """Tell the sender, as far as it can be told: a notice is a courtesy, not a contract.
+        """Tell the sender, unless its mailbox is full: that would hold up whoever tells it.
 
         Args:
             to: the sender.
@@ -180,6 +181,9 @@ class Burial:
             envelope: the message; None if it was not readable.
             key: one for each failure, which is told once however often it is met.
             urgent: by which way.
+
+        Raises:
+            TransportError: it is not certain that the notice is stored. Tell again; it is told once.
         """
         told = notice(
             envelope,
@@ -196,6 +200,8 @@ class Burial:
         )
         post = Letter(to, address, message_key(told, to), encode(told))
         for result in await self._ports.publisher.publish([post]):
+            if isinstance(result, TransportError):
+                raise result
             if isinstance(result, CaxtonError):
                 log.warning("%s could not be told of dead letter %s: %s", to, key, result)
             elif not result.duplicate:
