@@ -10,8 +10,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -20,6 +20,7 @@ import msgspec
 
 from caxton_nats.app import connect, interrupted, serve, settings, started
 from caxton_nats.core.dead_letter import DeadLetter
+from caxton_nats.core.disposition import Reject
 from caxton_nats.engine.burial import Burial
 from caxton_nats.jetstream.dead_letters import DlqStream
 from caxton_nats.jetstream.inbox import PullInbox
@@ -34,7 +35,7 @@ from tests.plugins.eventually import eventually
 def main() -> None:
     """Run one of the programs below, with its arguments: ``agent NAME BEHAVIOUR CAPABILITY…``.
 
-    Behaviours: ``record``, ``waits`` (for the file CAXTON_TEST_GO), ``stuck``, ``dies``.
+    Behaviours: ``record``, ``waits`` (for the file CAXTON_TEST_GO), ``stuck``, ``dies``, ``rejects``.
     """
     what, *rest = sys.argv[1:]
     programs: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
@@ -42,6 +43,7 @@ def main() -> None:
         "crashing-router": _crashing,
         "crashing-forwarder": _crashing_forwarder,
         "agent": _agent,
+        "burying-agent": _burying_agent,
     }
     asyncio.run(programs[what](*rest))
 
@@ -53,33 +55,55 @@ async def _router() -> None:
 
 
 async def _crashing(after: str) -> None:
-    """Die over a submission: before its record, after it, after the notice, or before the ack."""
-    write, tell = DlqStream.write, Burial.tell
+    """Die over a message that is buried, or over any settlement (after ``everything``)."""
+    with _killed(after):
+        await _router()
 
-    async def dying_settle(*_: Any) -> None:
+
+async def _burying_agent(name: str, after: str) -> None:
+    """Reject what comes, and die over its burial."""
+    with _killed(after):
+        await _agent(name, "rejects")
+
+
+@contextmanager
+def _killed(after: str) -> Iterator[None]:
+    """Die of SIGKILL over a burial.
+
+    Before its record (after ``nothing``), after the ``record``, after the ``notice``, before the
+    first settlement (after ``everything``), or after it (``settlement``).
+    """
+    write, tell, settle = DlqStream.write, Burial.tell, PullInbox.settle
+
+    def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    if after == "everything":
-        with patch.object(PullInbox, "settle", dying_settle):
-            await _router()
+    async def dying_settle(self: PullInbox, *arguments: Any) -> None:
+        if after == "settlement":
+            await settle(self, *arguments)
+        if after in ("settlement", "everything"):
+            die()
+        await settle(self, *arguments)
 
     async def dying_write(self: DlqStream, letter: DeadLetter) -> bool:
         if after == "nothing":
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         wrote = await write(self, letter)
         if after == "record":
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         return wrote
 
     async def dying_tell(self: Burial, *arguments: Any, **named: Any) -> None:
         await tell(self, *arguments, **named)
-        os.kill(os.getpid(), signal.SIGKILL)
+        if after == "notice":
+            die()
 
     with (
         patch.object(DlqStream, "write", dying_write),
         patch.object(Burial, "tell", dying_tell),
+        patch.object(PullInbox, "settle", dying_settle),
     ):
-        await _router()
+        yield
 
 
 async def _crashing_forwarder() -> None:
@@ -108,6 +132,8 @@ async def _agent(name: str, behaviour: str, *capabilities: str) -> None:
             await asyncio.Event().wait()
         if behaviour == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
+        if behaviour == "rejects":
+            raise Reject("never")
 
     chosen = settings()
     if "CAXTON_TEST_MAX_DELIVER" in os.environ:
