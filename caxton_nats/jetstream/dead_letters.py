@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from contextlib import suppress
 
 from caxton_nats.core.dead_letter import DeadLetter, decode, encode
 from caxton_nats.core.errors import ConfigurationError, InvalidEnvelope, RevisionConflict
@@ -106,19 +107,23 @@ class DlqStream:
 
     async def count(self) -> dict[tuple[AgentId, str], int]:
         """Return how many letters there are per (agent, reason)."""
-        info = await self._connection.api(
-            f"STREAM.INFO.{subjects.DLQ_STREAM}", {"subjects_filter": f"{subjects.DLQ}.>"}
-        )
         counts: Counter[tuple[AgentId, str]] = Counter()
-        for subject, number in (info["state"].get("subjects") or {}).items():
-            reason, agent = subject.split(".")[2:4]
-            try:
-                whose = any_agent_from_token(agent, self._platform)
-            except InvalidEnvelope:
-                # Whoever wrote that did not mean an agent.
-                continue
-            counts[whose, reason] += number
-        return dict(counts)
+        seen = 0
+        while True:
+            # The server tells of 100,000 subjects at a time.
+            info = await self._connection.api(
+                f"STREAM.INFO.{subjects.DLQ_STREAM}",
+                {"subjects_filter": f"{subjects.DLQ}.>", "offset": seen},
+            )
+            told = info["state"].get("subjects") or {}
+            seen += len(told)
+            for subject, number in told.items():
+                reason, agent = subject.split(".")[2:4]
+                # Whoever wrote what has no agent there did not mean one.
+                with suppress(InvalidEnvelope):
+                    counts[any_agent_from_token(agent, self._platform), reason] += number
+            if not told or seen >= info.get("total", 0):
+                return dict(counts)
 
     async def _find(self, letter_id: str) -> direct.Record | None:
         # The id becomes part of a subject filter: a wildcard must not pass for an id.
