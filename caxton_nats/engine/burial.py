@@ -183,7 +183,7 @@ class Burial:
             urgent: by which way.
 
         Raises:
-            TransportError: it is not certain that the notice is stored. Tell again: it is told once.
+            TransportError: it is not certain that the notice is stored; told again, it is one.
         """
         told = notice(
             envelope,
