@@ -39,6 +39,11 @@ class AttentiveClient(Client):
         await self._error_cb(complaint)
         await self._process_op_err(complaint)
 
+    async def _select_next_server(self) -> None:
+        """Try the server last that has just been lost, or left; nats-py may take it again."""
+        self._server_pool.sort(key=lambda server: server is self._current_server)
+        await super()._select_next_server()
+
     async def _process_headers(self, headers: Any) -> dict[str, str] | None:
         """Return the headers; none if they do not even begin like headers."""
         try:

@@ -23,14 +23,23 @@ from caxton_nats.core.errors import (
     CaxtonError,
     ConfigurationError,
     NotConnected,
+    PublishUnconfirmed,
     TransportError,
 )
 from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.jetstream.client import AttentiveClient
-from caxton_nats.jetstream.errors import api_error, translate
+from caxton_nats.jetstream.errors import NO_QUORUM, api_error, translate
+from caxton_nats.jetstream.reach import Reach
 from caxton_nats.tasks import end, heeding_cancellation
 
 MINIMUM_SERVER = (2, 14, 3)
+ASK_AGAIN = 1.5
+"""Seconds that the JetStream API has for an answer before it is asked again, if it may be."""
+_REPEATABLE = (
+    *("INFO", "STREAM.INFO.", "STREAM.NAMES", "STREAM.MSG.GET.", "STREAM.PURGE."),
+    *("CONSUMER.INFO.", "CONSUMER.LIST.", "CONSUMER.CREATE."),
+)
+"""What does nothing more when it is asked twice."""
 _NO_ADDRESS = ("invalid connect url", "invalid hostname", "mixing of websocket")
 """What nats-py says of addresses, with an exception class that says nothing."""
 log = logging.getLogger("caxton_nats.jetstream")
@@ -44,6 +53,9 @@ class Connection:
         self.timeout = timeout
         self._listeners: list[Callable[[], None]] = []
         self._closing = False
+        self._moving: asyncio.Task[None] | None = None
+        self.reach = Reach(self._move)
+        """Is told what the server confirmed and what it did not."""
         self.losses = 0
         """How often the connection was lost."""
 
@@ -94,13 +106,17 @@ class Connection:
         """
         what = f"JetStream {subject}"
         payload = msgspec.json.encode(body) if body is not None else b""
-        answer = await self.request(f"$JS.API.{subject}", payload, what=what)
+        began = self.reach.now()
+        # An answer is no sign of reach: a node that is cut off still says what it has.
+        answer = await self._ask_api(subject, payload, what)
         try:
             data = msgspec.json.decode(answer, type=dict[str, Any])
         except UNREADABLE as error:
             raise TransportError(f"{what}: the answer is not readable: {error}") from None
         if "error" in data:
             told = data["error"]
+            if told.get("err_code") == NO_QUORUM:
+                self.reach.unconfirmed(began)
             raise api_error(told.get("err_code", 0), told.get("description", ""), what)
         return data
 
@@ -115,12 +131,35 @@ class Connection:
             what: for the error.
             longer: seconds that the answer may take beyond what a request takes.
         """
+        answer = await self._ask(subject, payload, what, self.timeout + longer)
+        self.reach.confirmed()
+        return answer
+
+    async def _ask_api(self, subject: str, payload: bytes, what: str) -> bytes:
+        """Ask, and ask again what may be asked twice: a leader that goes leaves it unanswered."""
+        ends = self.reach.now() + self.timeout
+        while subject.startswith(_REPEATABLE) and ends - self.reach.now() > 2 * ASK_AGAIN:
+            with suppress(PublishUnconfirmed):
+                return await self._ask(f"$JS.API.{subject}", payload, what, ASK_AGAIN)
+        return await self._ask(f"$JS.API.{subject}", payload, what, ends - self.reach.now())
+
+    async def _ask(self, subject: str, payload: bytes, what: str, within: float) -> bytes:
+        began = self.reach.now()
         try:
             with heeding_cancellation():
-                answer = await self.client.request(subject, payload, timeout=self.timeout + longer)
+                answer = await self.client.request(subject, payload, timeout=within)
         except (NatsError, TimeoutError) as error:
+            self.reach.unconfirmed(began)
             raise translate(error, what) from None
         return bytes(answer.data)
+
+    def _move(self) -> None:
+        """Connect to another server, if one is known: through this one nothing gets done."""
+        if self.is_connected and len(self.client.servers) > 1:
+            through = self.client.connected_url
+            where = without_password(through.geturl()) if through else "this server"
+            log.warning("nothing is confirmed through %s: trying another server", where)
+            self._moving = asyncio.create_task(self.client.force_reconnect())
 
     async def close(self) -> None:
         """Flush what was published, then close."""

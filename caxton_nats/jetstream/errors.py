@@ -58,6 +58,8 @@ WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
 QUEUE_FULL = 10077
 NOT_FOUND = frozenset({10014, 10037, 10043, 10059})
 DELETE_FAILED = 10057
+NO_QUORUM = 10008
+"""The server knows no leader of its cluster."""
 _MORE_ROOM = "the server needs more disk or memory, or higher limits of them"
 EXHAUSTED = {
     10023: _MORE_ROOM,

@@ -80,6 +80,7 @@ class JetStreamPublisher:
 
     async def start(self) -> None:
         """Listen for acks."""
+        self._connection.on_reconnect(self._give_up_waiting)
         await self._connection.client.subscribe(f"{self._inbox}.*", cb=self._on_ack)
 
     def new_id(self) -> str:
@@ -156,6 +157,7 @@ class JetStreamPublisher:
             self._freed.set()
 
     async def _try_at_once(self, posts: Sequence[Post]) -> list[Stored | CaxtonError]:
+        began = self._connection.reach.now()
         tokens: list[str] = []
         futures: list[asyncio.Future[Stored | CaxtonError]] = []
         for post in posts:
@@ -171,10 +173,24 @@ class JetStreamPublisher:
         await asyncio.wait(futures, timeout=self._connection.timeout)
         for token in tokens:
             self._waiting.pop(token, None)
-        return [
+        results = [
             future.result() if future.done() else _unconfirmed(post)
             for post, future in zip(posts, futures, strict=True)
         ]
+        self._tell(results, began)
+        return results
+
+    def _tell(self, results: Sequence[Stored | CaxtonError], began: float) -> None:
+        if any(isinstance(result, Stored) for result in results):
+            self._connection.reach.confirmed()
+        elif any(map(_is_transient, results)):
+            self._connection.reach.unconfirmed(began)
+
+    def _give_up_waiting(self) -> None:
+        """What went out on a connection that was lost is published again at once."""
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_result(PublishUnconfirmed("the connection was lost before the PubAck"))
 
     async def _write(
         self, post: Post, token: str, future: asyncio.Future[Stored | CaxtonError]
