@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import msgspec
@@ -20,6 +21,7 @@ from caxton_nats.core.errors import (
     ConfigurationError,
     NotConnected,
     RevisionConflict,
+    StreamMissing,
 )
 from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.jetstream import direct
@@ -36,6 +38,8 @@ from caxton_nats.jetstream.watch import Mirror, Watch
 from caxton_nats.tasks import end, heeding_cancellation
 
 T = TypeVar("T")
+_AT_ONCE = 0.5
+"""Seconds that a replica has to answer before the leader is asked."""
 _PAUSE = 0.5
 """Seconds between two tries to watch."""
 _PATIENCE = 3
@@ -69,8 +73,7 @@ class Bucket(Generic[T]):
         Raises:
             ConfigurationError: somebody put something else there.
         """
-        read = direct.last_of_leader if latest else direct.last
-        record = await read(self._connection, self._stream, self._subject(key))
+        record = await (self._last(key) if latest else self._nearest(key))
         if record is None or record.deleted:
             return None
         return self._record(record)
@@ -319,6 +322,13 @@ class Bucket(Generic[T]):
                 field=f"{self._name} {key}",
                 hint=f"somebody else wrote it: remove it with `nats kv del {self._name} {key}`",
             ) from None
+
+    async def _nearest(self, key: str) -> direct.Record | None:
+        """Return what some replica has. One that was cut off a moment ago may be asked, in vain."""
+        with suppress(StreamMissing, TimeoutError):
+            async with asyncio.timeout(_AT_ONCE):
+                return await direct.last(self._connection, self._stream, self._subject(key))
+        return await self._last(key)
 
     async def _write(self, key: str, value: T, expected: int, message_id: str) -> int:
         headers = {EXPECTED_LAST_SUBJECT_SEQUENCE: str(expected), MSG_ID: message_id}

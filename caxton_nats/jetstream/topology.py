@@ -17,7 +17,12 @@ from typing import Any, Literal
 import msgspec
 
 from caxton_nats.core.conversation import Terms
-from caxton_nats.core.errors import ConfigurationError, StreamMissing, TransportError
+from caxton_nats.core.errors import (
+    ConfigurationError,
+    PublishUnconfirmed,
+    StreamMissing,
+    TransportError,
+)
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.stream_files import (
     LIFETIME,
@@ -61,8 +66,10 @@ _FIXED = frozenset({"retention", "storage"})
 """What a server cannot change of a stream that exists."""
 
 _NANOSECONDS = 1_000_000_000
-_STORE_FAILED = 10049
+_PASSING = frozenset({10005, 10049})
+"""No node for a replica, as yet: the cluster has just started. A store that failed: see below."""
 _TRIES, _PAUSE = 5, 0.2
+_ASKED = 3
 
 
 class Deployment(msgspec.Struct, frozen=True):
@@ -215,12 +222,19 @@ async def ensure_consumer(connection: Connection, stream: str, config: Json) -> 
 
 
 async def _actual(connection: Connection, name: str) -> Json | None:
-    try:
-        answer = await connection.api(f"STREAM.INFO.{name}")
-    except StreamMissing:
-        return None
-    config: Json = answer["config"]
-    return config
+    for tried in range(_ASKED):
+        try:
+            answer = await connection.api(f"STREAM.INFO.{name}")
+        except StreamMissing:
+            return None
+        except PublishUnconfirmed:
+            # In a cluster nobody answers for a stream that has no leader at the moment.
+            if tried == _ASKED - 1:
+                raise
+        else:
+            config: Json = answer["config"]
+            return config
+    return None
 
 
 async def _change(connection: Connection, verb: str, config: Json) -> None:
@@ -244,7 +258,7 @@ async def _ask_again(connection: Connection, subject: str, config: Json) -> None
         try:
             await connection.api(subject, config)
         except TransportError as error:
-            if error.value != _STORE_FAILED or tried == _TRIES:
+            if error.value not in _PASSING or tried == _TRIES:
                 raise
             await asyncio.sleep(_PAUSE * tried)
         else:

@@ -12,6 +12,7 @@ import pytest
 from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.errors import RevisionConflict, StreamMissing
 from caxton_nats.core.registry import Registry
+from caxton_nats.jetstream import direct
 from caxton_nats.jetstream.bucket import Bucket
 from caxton_nats.jetstream.connection import Connection, connect
 from caxton_nats.jetstream.publisher import JetStreamPublisher
@@ -38,10 +39,17 @@ async def adapter(embedded_url: str, connection: Connection) -> AsyncIterator[Ad
         yield made
 
 
-async def test_the_rig(adapter: Adapter) -> None:
-    """A read for which an old state will do is a direct get, and is refused here."""
+async def test_the_rig(adapter: Adapter, connection: Connection) -> None:
+    """A direct get is refused here."""
+    await adapter.conversations.save(record(), revision=None)
     with pytest.raises(StreamMissing):
-        await adapter.conversations.load(ORDER)
+        await direct.last(connection, "KV_caxton-conversations", "$KV.caxton-conversations.order-1")
+
+
+async def test_a_replica_that_does_not_answer(adapter: Adapter) -> None:
+    """A read for which an old state will do asks the leader if no replica answers."""
+    await adapter.conversations.save(record(), revision=None)
+    assert await adapter.conversations.load(ORDER) is not None
 
 
 async def test_records_that_decide(adapter: Adapter) -> None:
