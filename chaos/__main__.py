@@ -17,13 +17,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from chaos import disk_faults, process_faults
+from chaos import cluster_faults, disk_faults, process_faults
 from chaos.namespace import enter_namespace
 from chaos.programme import Result, perform
 from chaos.report import as_json, table, tell
 from chaos.scenario import SCENARIOS, Scenario
 
-MODULES = (process_faults, disk_faults)
+MODULES = (process_faults, disk_faults, cluster_faults)
 """Each adds its scenarios to the programme."""
 SECONDS = {"--short": 3.0, "": 10.0, "--long": 120.0}
 """How long the fault of each scenario may go on."""

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from caxton_nats.jetstream.embedded import EmbeddedServer
+from chaos.cluster import Cluster
 from tests.integration.lab import Lab, open_lab
 from tests.integration.linked import Linked, open_linked
 from tests.plugins.servers import StartServer
 
-_LABS = {"lab", "own_lab", "books", "linked"}
+_LABS = {"lab", "own_lab", "cluster_lab", "own_cluster_lab", "books", "linked"}
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +37,20 @@ async def own_server(embedded_server: StartServer) -> EmbeddedServer:
 async def own_lab(own_server: EmbeddedServer, tmp_path: Path) -> AsyncIterator[Lab]:
     """Give the test a deployment on `own_server`."""
     async with open_lab(own_server.url, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def cluster_lab(cluster_url: str, tmp_path: Path) -> AsyncIterator[Lab]:
+    """Give the test a deployment with three replicas on the module's cluster."""
+    async with open_lab(cluster_url, tmp_path, replicas=3, shards=2) as made:
+        yield made
+
+
+@pytest.fixture
+async def own_cluster_lab(own_cluster: Cluster, tmp_path: Path) -> AsyncIterator[Lab]:
+    """Give the test a deployment with three replicas on `own_cluster`."""
+    async with open_lab(own_cluster.url, tmp_path, replicas=3, shards=2) as made:
         yield made
 
 

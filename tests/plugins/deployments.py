@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
+from caxton_nats.core.errors import PublishUnconfirmed, StreamMissing
 from caxton_nats.jetstream import topology
 from caxton_nats.jetstream.connection import Connection
 
@@ -16,12 +18,23 @@ async def wipe(connection: Connection) -> None:
     An account or a domain of its own per test would need a server configured for it, which the
     official image is not.
     """
+    while ours := await _ours(connection):
+        # nats-server 2.15 has been seen, about once in a thousand times under load, to bring
+        # messages of a deleted stream back when one of the same name is made at once: so they go
+        # first.
+        for verb in ("PURGE", "DELETE"):
+            await asyncio.gather(*(_do(connection, f"STREAM.{verb}.{name}") for name in ours))
+
+
+async def _ours(connection: Connection) -> list[str]:
     answer = await connection.api("STREAM.NAMES")
-    ours = [name for name in answer["streams"] or () if name.startswith(_NAMES)]
-    # nats-server 2.15 has been seen, about once in a thousand times under load, to bring messages
-    # of a deleted stream back when one of the same name is made at once: so they go first.
-    await asyncio.gather(*(connection.api(f"STREAM.PURGE.{name}") for name in ours))
-    await asyncio.gather(*(connection.api(f"STREAM.DELETE.{name}") for name in ours))
+    return [name for name in answer["streams"] or () if name.startswith(_NAMES)]
+
+
+async def _do(connection: Connection, request: str) -> None:
+    # Of a cluster each node learns in its own time that a stream is gone.
+    with suppress(StreamMissing, PublishUnconfirmed):
+        await connection.api(request)
 
 
 async def deploy(connection: Connection, options: topology.Options) -> topology.Deployment:

@@ -17,6 +17,7 @@ from testcontainers.core.container import DockerContainer
 
 from caxton_nats.jetstream.embedded import EmbeddedOptions, EmbeddedServer
 from caxton_nats.jetstream.server_probe import ask_jetstream
+from chaos.cluster import Cluster, running
 from tests.plugins.requirements import give_up, require
 
 IMAGE = "CAXTON_TEST_NATS_IMAGE"
@@ -53,6 +54,20 @@ async def container_url() -> AsyncIterator[str]:
         port = container.get_exposed_port(_CLIENT_PORT)
         await _until_ready(container, host, port)
         yield f"nats://{host}:{port}"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cluster_url() -> AsyncIterator[str]:
+    """URL of three nodes for all tests of a module, which leave them as they are."""
+    async with running() as cluster:
+        yield cluster.url
+
+
+@pytest.fixture
+async def own_cluster() -> AsyncIterator[Cluster]:
+    """Three nodes that the test may kill, freeze and restart."""
+    async with running() as cluster:
+        yield cluster
 
 
 @pytest.fixture(
