@@ -17,12 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from caxton_nats.core.conversation import Terms
-from caxton_nats.core.errors import (
-    ConfigurationError,
-    PublishUnconfirmed,
-    StreamMissing,
-    TransportError,
-)
+from caxton_nats.core.errors import ConfigurationError, StreamMissing, TransportError
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.stream_files import (
     LIFETIME,
@@ -69,7 +64,6 @@ _NANOSECONDS = 1_000_000_000
 _PASSING = frozenset({10005, 10049})
 """No node for a replica, as yet: the cluster has just started. A store that failed: see below."""
 _TRIES, _PAUSE = 5, 0.2
-_ASKED = 3
 
 
 class Deployment(msgspec.Struct, frozen=True):
@@ -222,19 +216,12 @@ async def ensure_consumer(connection: Connection, stream: str, config: Json) -> 
 
 
 async def _actual(connection: Connection, name: str) -> Json | None:
-    for tried in range(_ASKED):
-        try:
-            answer = await connection.api(f"STREAM.INFO.{name}")
-        except StreamMissing:
-            return None
-        except PublishUnconfirmed:
-            # In a cluster nobody answers for a stream that has no leader at the moment.
-            if tried == _ASKED - 1:
-                raise
-        else:
-            config: Json = answer["config"]
-            return config
-    return None
+    try:
+        answer = await connection.api(f"STREAM.INFO.{name}")
+    except StreamMissing:
+        return None
+    config: Json = answer["config"]
+    return config
 
 
 async def _change(connection: Connection, verb: str, config: Json) -> None:
