@@ -199,6 +199,33 @@ async def test_ledgers_are_readable_in_their_bucket(
     assert page["entries"] == [{"sender": "alice@caxton", "message_id": "m-1"}]
 
 
+@pytest.mark.nats_cli
+async def test_commits_are_readable_in_their_bucket(
+    nats_cli: NatsCli, server: EmbeddedServer, platform: Platform
+) -> None:
+    """`nats kv get caxton-outboxes bob.0` shows what was answered last, until the agent stops."""
+    bob = Agent("bob")
+
+    @bob.on("request")
+    async def handle(ctx: Context) -> None:
+        await ctx.inform({"door": "open"})
+
+    async def committed() -> bool:
+        return bool(await platform.ports.outboxes.commits(bob.id))
+
+    await platform.registrar.register(platform.agent_id("alice"))
+    async with started(platform, bob):
+        message = {"performative": "request", "receiver": "bob", "message_id": "m-1"}
+        await nats_cli(server.url, "req", "caxton.send.alice", json.dumps(message))
+        await eventually(committed)
+        got = await nats_cli(server.url, "kv", "get", "caxton-outboxes", "bob.0", "--raw")
+    commit = json.loads(got.stdout)
+    assert commit["entry"] == {"sender": "alice@caxton", "message_id": "m-1"}
+    assert [one["content"] for one in commit["answers"]] == [{"door": "open"}]
+    gone = await nats_cli(server.url, "kv", "get", "caxton-outboxes", "bob.0", "--raw")
+    assert gone.returncode != 0
+
+
 async def reject_one(nats_cli: NatsCli, server: EmbeddedServer, platform: Platform) -> None:
     """Have bob reject a message of alice's."""
     bob = Agent("bob")

@@ -1,15 +1,16 @@
 """One delivery in the hands of its receiver: from the count of the attempt to what follows from it.
 
 What a handler leaves behind becomes a disposition in core/disposition.py; the mailbox carries it
-out. A message that is in the agent's ledger (engine/ledger.py) is not handled again, only settled.
-Nothing here knows of lanes or settles.
+out. A message that is in the agent's ledger (engine/ledger.py) is not handled again, only settled;
+of one that is in its outbox (engine/outbox.py) only the answers are sent. Nothing here knows of
+lanes or settles.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import datetime, timedelta
 
@@ -40,6 +41,7 @@ from caxton_nats.core.ledger import Entry
 from caxton_nats.engine import attempts, stored
 from caxton_nats.engine.lanes import Held
 from caxton_nats.engine.ledger import Ledger, Recent, entry_of
+from caxton_nats.engine.outbox import Outbox
 from caxton_nats.engine.receipts import Stages
 from caxton_nats.engine.receiver import MailboxOptions, Receiver
 from caxton_nats.ports import Delivery, Ports
@@ -60,6 +62,15 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """It was handled before and must only be settled."""
 
 
+class _Left(msgspec.Struct, frozen=True, kw_only=True):
+    """What a handler has left behind."""
+
+    answers: Sequence[Envelope] = ()
+    error: CaxtonError | None = None
+    after: timedelta | None = None
+    """The delay it asked for."""
+
+
 class Handling:
     """Has the messages of one mailbox handled, one call per delivery."""
 
@@ -68,6 +79,7 @@ class Handling:
         agent: AgentId,
         receiver: Receiver,
         ports: Ports,
+        outbox: Outbox,
         *,
         options: MailboxOptions,
         observer: Observer,
@@ -79,6 +91,9 @@ class Handling:
         self._observe = observer
         self._stages = Stages(ports)
         self._ledger = Ledger(agent, ports.ledgers)
+        self._outbox = outbox
+        self._opening = asyncio.Lock()
+        self._is_open = False
         self._at_work: dict[Entry, asyncio.Event] = {}
         self._failed: Recent[_Stored, None] = Recent()
         self._given_up: Recent[_Stored, Ended] = Recent()
@@ -91,19 +106,26 @@ class Handling:
         Raises:
             CaxtonError: that could not be read.
         """
-        await self._ledger.open()
+        async with self._opening:
+            if not self._is_open:
+                await self._ledger.open()
+                await self._outbox.open(self._ledger)
+            self._is_open = True
 
     def stop(self) -> None:
         """Start no handler from now on."""
         self._stopping = True
 
-    def settled(self, ended: Ended) -> None:
+    async def settled(self, ended: Ended) -> None:
         """What `handle` has returned is settled."""
-        self._ledger.settled(entry_of(ended.held.envelope, ended.held.delivery))
+        entry = entry_of(ended.held.envelope, ended.held.delivery)
+        self._ledger.settled(entry)
+        await self._outbox.release(entry)
 
     async def close(self) -> None:
         """Return when all that was handled is on record."""
         await self._ledger.close()
+        await self._outbox.close()
 
     async def handle(self, held: Held) -> Ended | None:
         """Have the delivery handled, unless that has happened; None if it must be given back.
@@ -141,7 +163,7 @@ class Handling:
         async with self._turn(held.delivery, earlier):
             if self._stopping:
                 return None
-            ended = await self._attempt(held, earlier)
+            ended = await self._attempt(held, earlier, entry)
             # Within its turn: the next one may end this process.
             await self._remember(ended, entry)
         return ended
@@ -155,24 +177,24 @@ class Handling:
         suspect = earlier > 0 and _stored(delivery) not in self._failed
         return self._one_suspect if suspect else nullcontext()
 
-    async def _attempt(self, held: Held, earlier: int) -> Ended:
+    async def _attempt(self, held: Held, earlier: int, entry: Entry) -> Ended:
         try:
             delivery = await attempts.begin(self._ports.attempts, held.delivery, earlier)
             begun = msgspec.structs.replace(held, delivery=delivery)
-            error, after = await self._run(begun)
+            left = await self._run(begun, entry)
         except asyncio.CancelledError:
             # Stopped, not failed: a shutdown is not an attempt.
             await self._undo(held.delivery, earlier)
             raise
         disposition = settle(
-            error,
+            left.error,
             attempt=delivery.attempt,
             policy=self._options.policy,
             max_retries=held.envelope.max_retries if held.envelope else None,
             chance=self._ports.clock.chance(),
-            after=after,
+            after=left.after,
         )
-        return Ended(held=begun, disposition=disposition, error=error)
+        return Ended(held=begun, disposition=disposition, error=left.error)
 
     async def _undo(self, delivery: Delivery, earlier: int) -> None:
         try:
@@ -180,33 +202,37 @@ class Handling:
         except CaxtonError as error:
             log.warning("%s: the attempt at %s counts: %s", self._agent, delivery.origin.key, error)
 
-    async def _run(self, held: Held) -> tuple[CaxtonError | None, timedelta | None]:
-        """Run the handler, unless the message must not reach it."""
+    async def _run(self, held: Held, entry: Entry) -> _Left:
+        """Run the handler, unless the message must not reach it or has, and send its answers."""
+        left = _Left()
         try:
-            readable = await self._with_content(self._admissible(held))
-            await self._stages.offered(readable, self._agent, held.delivery)
+            await self._outbox.make_sure(self._ledger)
+            if entry not in self._outbox:
+                readable = await self._with_content(self._admissible(held))
+                await self._stages.offered(readable, self._agent, held.delivery)
+                left = await self._run_handler(readable, held.delivery.attempt)
+                if left.answers:
+                    await self._outbox.commit(entry, held.delivery, left.answers)
+            if entry in self._outbox:
+                await self._outbox.send(entry)
         except CaxtonError as refused:
-            return refused, None
-        return await self._run_handler(readable, held.delivery.attempt)
+            return _Left(error=refused)
+        return left
 
-    async def _run_handler(
-        self, envelope: Envelope, attempt: int
-    ) -> tuple[CaxtonError | None, timedelta | None]:
-        """Return why the handler did not succeed, if so, and the delay it asked for."""
+    async def _run_handler(self, envelope: Envelope, attempt: int) -> _Left:
         try:
-            await self._receiver.receive(envelope, attempt)
+            return _Left(answers=await self._receiver.receive(envelope, attempt))
         except Reject as signal:
-            return HandlerRejected(str(signal) or "rejected by the handler"), None
+            return _Left(error=HandlerRejected(str(signal) or "rejected by the handler"))
         except Retry as signal:
-            return HandlerDeferred(str(signal)), signal.after
+            return _Left(error=HandlerDeferred(str(signal)), after=signal.after)
         except asyncio.CancelledError as raised:
             if _is_being_cancelled():
                 raise
             # What the handler waited for was cancelled, not the handler.
-            return HandlerFailed(f"CancelledError: {raised}"), None
+            return _Left(error=HandlerFailed(f"CancelledError: {raised}"))
         except Exception as raised:  # noqa: BLE001 - a handler may raise anything; it is reported
-            return _failure(raised), None
-        return None, None
+            return _Left(error=_failure(raised))
 
     def _admissible(self, held: Held) -> Envelope:
         """Return the envelope if a handler may see it, else raise why not."""

@@ -18,7 +18,10 @@ from caxton_nats.core.errors import RevisionConflict
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.ledger import REMEMBERED, Entry, Page, enter
 from caxton_nats.ports import Delivery, Ledgers
+from caxton_nats.tasks import end
 
+_PATIENCE = 5.0
+"""Seconds that the last write may take when the mailbox closes."""
 _Key = TypeVar("_Key", bound=Hashable)
 _Value = TypeVar("_Value")
 
@@ -61,7 +64,7 @@ class Ledger:
                 await self._read()
             self._is_open = True
 
-    def __contains__(self, entry: Entry) -> bool:
+    def __contains__(self, entry: object) -> bool:
         """Return whether the message was handled, on record or not."""
         return entry in self._recorded or entry in self._unsettled
 
@@ -85,9 +88,10 @@ class Ledger:
         self._unsettled.pop(entry, None)
 
     async def close(self) -> None:
-        """Return when nothing is being written any more."""
+        """Return when nothing is being written any more, or that takes too long."""
         if self._writing is not None:
-            await asyncio.wait([self._writing])
+            _, going = await asyncio.wait([self._writing], timeout=_PATIENCE)
+            await end(going)
 
     async def _write_all(self) -> None:
         while self._waiting:

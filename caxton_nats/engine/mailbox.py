@@ -26,6 +26,7 @@ from caxton_nats.engine.burial import Burial
 from caxton_nats.engine.handling import Ended, Handling
 from caxton_nats.engine.intake import Intake
 from caxton_nats.engine.lanes import Held, Lanes
+from caxton_nats.engine.outbox import Outbox
 from caxton_nats.engine.receipts import Stages
 from caxton_nats.engine.receiver import MailboxOptions, Receiver
 from caxton_nats.engine.takeover import take_over
@@ -50,6 +51,7 @@ class Mailbox:
         burial: Burial,
         breakers: Breakers,
         *,
+        outbox: Outbox,
         options: MailboxOptions,
         observer: Observer,
     ) -> None:
@@ -59,7 +61,9 @@ class Mailbox:
         self._burial = burial
         self._options = options
         self._observe = observer
-        self._handling = Handling(agent, receiver, ports, options=options, observer=observer)
+        self._handling = Handling(
+            agent, receiver, ports, outbox, options=options, observer=observer
+        )
         self._stages = Stages(ports)
         self._lanes = Lanes()
         self._breaker = MailboxBreaker(
@@ -284,7 +288,7 @@ class Mailbox:
             await self._stages.handled(held.envelope, self._agent, held.delivery)
             self._tell(Action.DUPLICATE if ended.repeated else Action.HANDLED, held)
         await self._intake.settle([(held.delivery, disposition)])
-        self._handling.settled(ended)
+        await self._handling.settled(ended)
 
     def _paced(self, disposition: Nak, took: timedelta) -> Nak:
         """Let fresh mail that waits have its share of the handlers."""

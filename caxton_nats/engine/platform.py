@@ -27,6 +27,7 @@ from caxton_nats.engine.mailbox import Mailbox
 from caxton_nats.engine.messages import Messages
 from caxton_nats.engine.meter import Meter
 from caxton_nats.engine.monitor import HEALTH, Monitor
+from caxton_nats.engine.outbox import Outbox
 from caxton_nats.engine.receiver import MailboxOptions, Receiver
 from caxton_nats.engine.redrive import Redrive
 from caxton_nats.engine.registrar import LocalRegistrar
@@ -56,6 +57,8 @@ class Platform:
     redrive: Redrive
     conversations: Conversations
     mailbox_options: MailboxOptions
+    max_body: int
+    """Bytes of one NATS message that are left for what it says."""
     observer: Observer
     routes: bool
     """Whether this process routes what it sends, or leaves it to the router service."""
@@ -140,6 +143,7 @@ class Platform:
             self.ports,
             self.burial,
             self.health.breakers,
+            outbox=Outbox(agent, self.ports, self.door, max_body=self.max_body),
             options=self.mailbox_options,
             observer=self.observer,
         )
@@ -199,6 +203,7 @@ def build(
         burial=burial,
         redrive=Redrive(ports, remote, own_door, observer=observer),
         mailbox_options=mailbox_options,
+        max_body=options.max_body,
         observer=observer,
         routes=door is None,
         accounts=accounts,

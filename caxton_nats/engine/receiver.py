@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -14,8 +15,12 @@ from caxton_nats.core.envelope import Envelope
 class Receiver(Protocol):
     """Who the mail is for."""
 
-    async def receive(self, envelope: Envelope, attempt: int) -> None:
-        """Handle the message (content fetched, attempt from 1); returning means done."""
+    async def receive(self, envelope: Envelope, attempt: int) -> Sequence[Envelope]:
+        """Handle the message (content fetched, attempt from 1); returning means done.
+
+        What is returned are answers, which are sent now, together with the settling of the message:
+        either both happen, once, or neither.
+        """
 
     def expects(self, envelope: Envelope) -> bool:
         """Return whether something running waits for exactly this message."""

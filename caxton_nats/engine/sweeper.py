@@ -22,7 +22,7 @@ from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.lifecycle import stopped
 from caxton_nats.core.registry import AgentState, Registry
 from caxton_nats.core.routing import agent_not_found
-from caxton_nats.engine import attempts, stored
+from caxton_nats.engine import attempts, outbox, stored
 from caxton_nats.engine.burial import Burial
 from caxton_nats.ports import Delivery, Inbox, Ports
 from caxton_nats.tasks import forever
@@ -200,3 +200,5 @@ class Sweeper:
         self._gone_since.pop(agent, None)
         if await self._ports.registry_store.load(agent) is not None:
             await self._ports.mailboxes.ensure(agent)
+        else:
+            await outbox.clear(self._ports, agent)

@@ -10,7 +10,7 @@ from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.conversations import KvConversationArchive, KvConversationStore
 from caxton_nats.jetstream.dead_letters import DlqStream
 from caxton_nats.jetstream.decisions import KvDecisions
-from caxton_nats.jetstream.effects import KvLedgers
+from caxton_nats.jetstream.effects import KvLedgers, KvOutboxes
 from caxton_nats.jetstream.leases import KvLeases
 from caxton_nats.jetstream.links import NatsLinks
 from caxton_nats.jetstream.mailboxes import ConsumerOptions, JetStreamMailboxes
@@ -70,6 +70,7 @@ async def open_ports(
             receipts=KvReceiptStore(connection, publisher, deployment.platform),
             attempts=KvAttempts(connection, publisher),
             ledgers=KvLedgers(connection, publisher),
+            outboxes=KvOutboxes(connection, publisher),
             timers=ScheduledTimers(connection, publisher, options),
             streams=StreamStates(connection, deployment),
             peers=NatsPeers(connection, publisher, own_id=ids.new_id()),

@@ -18,7 +18,7 @@ from caxton_nats.core.identifiers import AgentId, agent_token
 from caxton_nats.memory.breakers import MemoryBreakerStore
 from caxton_nats.memory.conversations import MemoryConversationArchive, MemoryConversationStore
 from caxton_nats.memory.decisions import MemoryDecisions
-from caxton_nats.memory.effects import MemoryLedgers
+from caxton_nats.memory.effects import MemoryLedgers, MemoryOutboxes
 from caxton_nats.memory.leases import MemoryLeases
 from caxton_nats.memory.links import MemoryLinks
 from caxton_nats.memory.mail import (
@@ -56,6 +56,7 @@ from caxton_nats.ports import (
     Leases,
     Ledgers,
     Mailboxes,
+    Outboxes,
     Ports,
     Publisher,
     RegistryStore,
@@ -88,6 +89,7 @@ class MemoryBroker:
     receipts: ReceiptStore
     attempts: Attempts
     ledgers: Ledgers
+    outboxes: Outboxes
     timers: Timers
     streams: Streams
     routes: RouteStore
@@ -134,6 +136,7 @@ class MemoryBroker:
         self.receipts = MemoryReceiptStore()
         self.attempts = MemoryAttempts()
         self.ledgers = MemoryLedgers(clock)
+        self.outboxes = MemoryOutboxes()
         self.routes = MemoryRouteStore()
         self.timers = MemoryTimers(clock, ack_wait=ack_wait)
         self.streams = MemoryStreams(
@@ -159,6 +162,7 @@ class MemoryBroker:
             receipts=self.receipts,
             attempts=self.attempts,
             ledgers=self.ledgers,
+            outboxes=self.outboxes,
             timers=self.timers,
             streams=self.streams,
             peers=MemoryPeers(self._routers, f"router-{self._processes}"),

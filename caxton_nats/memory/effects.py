@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.ledger import Page
+from caxton_nats.core.outbox import Commit
 from caxton_nats.memory.bucket import Bucket
 from caxton_nats.memory.mail import turn
 from caxton_nats.ports import Clock
@@ -42,3 +43,27 @@ class MemoryLedgers:
         for key in [key for key, written in self._written_at.items() if written <= old]:
             self._bucket.remove(key)
             del self._written_at[key]
+
+
+class MemoryOutboxes:
+    """See `ports.Outboxes`."""
+
+    def __init__(self) -> None:
+        self._bucket: Bucket[tuple[AgentId, int], Commit] = Bucket("slot")
+
+    async def commits(self, agent: AgentId) -> list[tuple[Commit, int]]:
+        """Return what the agent's slots hold."""
+        await turn()
+        return [one for key, one in self._bucket.records.items() if key[0] == agent]
+
+    async def save(self, commit: Commit, *, revision: int | None) -> int:
+        """Write the slot if its stored revision is still this."""
+        await turn()
+        return self._bucket.save((commit.agent, commit.slot), commit, revision)
+
+    async def forget(self, agent: AgentId, slot: int, *, revision: int) -> None:
+        """Forget what the slot holds, if its stored revision is still this."""
+        await turn()
+        held = self._bucket.records.get((agent, slot))
+        if held is not None and held[1] == revision:
+            self._bucket.remove((agent, slot))

@@ -11,7 +11,7 @@ from caxton_nats.ports.breakers import BreakerStore
 from caxton_nats.ports.conversations import ConversationArchive, ConversationStore
 from caxton_nats.ports.decisions import Decisions
 from caxton_nats.ports.doors import Door, Outcome, Receipt, Registrar, StateChange, Submission
-from caxton_nats.ports.effects import Ledgers
+from caxton_nats.ports.effects import Ledgers, Outboxes
 from caxton_nats.ports.leases import Leases, Pulse
 from caxton_nats.ports.mail import (
     Attempts,
@@ -33,7 +33,7 @@ __all__ += ["BreakerStore"]
 __all__ += ["ConversationArchive", "ConversationStore"]
 __all__ += ["Decisions"]
 __all__ += ["Door", "Outcome", "Receipt", "Registrar", "StateChange", "Submission"]
-__all__ += ["Ledgers"]
+__all__ += ["Ledgers", "Outboxes"]
 __all__ += ["Leases", "Pulse"]
 __all__ += ["Attempts", "Delivery", "Inbox", "Letter", "MailboxStatus", "Mailboxes"]
 __all__ += ["Publisher", "Stored"]

@@ -7,7 +7,7 @@ import msgspec
 from caxton_nats.ports.breakers import BreakerStore
 from caxton_nats.ports.conversations import ConversationArchive, ConversationStore
 from caxton_nats.ports.decisions import Decisions
-from caxton_nats.ports.effects import Ledgers
+from caxton_nats.ports.effects import Ledgers, Outboxes
 from caxton_nats.ports.leases import Leases
 from caxton_nats.ports.mail import Attempts, Mailboxes, Publisher
 from caxton_nats.ports.peers import Peers
@@ -33,6 +33,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     receipts: ReceiptStore
     attempts: Attempts
     ledgers: Ledgers
+    outboxes: Outboxes
     timers: Timers
     streams: Streams
     peers: Peers

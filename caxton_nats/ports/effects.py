@@ -6,6 +6,7 @@ from typing import Protocol
 
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.ledger import Page
+from caxton_nats.core.outbox import Commit
 
 
 class Ledgers(Protocol):
@@ -26,3 +27,26 @@ class Ledgers(Protocol):
         Raises:
             RevisionConflict: somebody else wrote first, or the page was forgotten for its age.
         """
+
+
+class Outboxes(Protocol):
+    """What handlers have committed, by agent and slot, each changed by compare-and-set."""
+
+    async def commits(self, agent: AgentId) -> list[tuple[Commit, int]]:
+        """Return what the agent's slots hold, and their revisions.
+
+        Every write that was confirmed is in it, whoever made it.
+
+        Raises:
+            ConfigurationError: somebody put something else there.
+        """
+
+    async def save(self, commit: Commit, *, revision: int | None) -> int:
+        """Write the slot if its stored revision is still this (None: it was never used).
+
+        Raises:
+            RevisionConflict: somebody else wrote first.
+        """
+
+    async def forget(self, agent: AgentId, slot: int, *, revision: int) -> None:
+        """Forget what the slot holds, if its stored revision is still this; else do nothing."""

@@ -1,15 +1,17 @@
 """What a handler gets: the message, its content as a typed value, and the answers to it.
 
 Each answering method fills in receiver, in-reply-to, conversation, protocol, ontology, language
-and trace context, as FIPA wants an answer to be addressed. An answer's message id is derived from
-the message it answers, so a handler that runs twice sends the same answers, not more of them.
+and trace context, as FIPA wants an answer to be addressed. Answers are collected, and sent when the
+handler has returned: they and the acknowledgement of the message succeed or fail together. The id
+of an answer is derived from the message it answers, so what is sent again is the same answer.
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -17,7 +19,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from caxton_nats.core.envelope import Envelope, content_bytes, content_value
 from caxton_nats.core.errors import InvalidEnvelope
-from caxton_nats.core.identifiers import AgentId, ConversationId
+from caxton_nats.core.identifiers import AgentId, ConversationId, MessageId
 from caxton_nats.core.performatives import Performative
 from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.ports import Receipt
@@ -32,6 +34,11 @@ class Answering(Protocol):
     @property
     def id(self) -> AgentId:
         """The agent's full identifier."""
+
+    def message(
+        self, act: str, to: str | Sequence[str], content: Any = None, **fields: Any
+    ) -> Envelope:
+        """Return a message of the agent."""
 
     async def send(
         self, act: str, to: str | Sequence[str], content: Any = None, **fields: Any
@@ -49,6 +56,22 @@ class Context:
         """1 the first time; more when earlier attempts failed."""
         self._answers = 0
         self._unreadable: InvalidEnvelope | None = None
+        self._collected: list[Envelope] | None = None
+
+    @contextmanager
+    def collecting(self) -> Iterator[list[Envelope]]:
+        """Collect the answers that are given during the body; later ones are sent at once."""
+        collected: list[Envelope] = []
+        self._collected = collected
+        try:
+            yield collected
+        finally:
+            self._collected = None
+
+    def forget_answers(self) -> None:
+        """Send none of what was collected so far."""
+        if self._collected is not None:
+            self._collected.clear()
 
     @property
     def sender(self) -> AgentId:
@@ -95,45 +118,64 @@ class Context:
             self._unreadable = error
             raise
 
-    async def agree(self, content: Any = None, **more: Any) -> Receipt:
-        """Promise to do what was requested; ``inform`` or ``failure`` must follow."""
-        return await self.answer(Performative.AGREE, content, **more)
+    async def agree(self, content: Any = None, **more: Any) -> MessageId:
+        """Promise to do what was requested; ``inform`` or ``failure`` must follow.
 
-    async def refuse(self, content: Any = None, **more: Any) -> Receipt:
+        It is sent at once: a promise that comes with its result is none.
+        """
+        return await self.answer(Performative.AGREE, content, **{"now": True, **more})
+
+    async def refuse(self, content: Any = None, **more: Any) -> MessageId:
         """Decline, with the reason as content."""
         return await self.answer(Performative.REFUSE, content, **more)
 
-    async def inform(self, content: Any = None, **more: Any) -> Receipt:
+    async def inform(self, content: Any = None, **more: Any) -> MessageId:
         """Tell a result, or that something is so."""
         return await self.answer(Performative.INFORM, content, **more)
 
-    async def failure(self, content: Any = None, **more: Any) -> Receipt:
+    async def failure(self, content: Any = None, **more: Any) -> MessageId:
         """Tell that it was tried and failed, with the reason as content."""
         return await self.answer(Performative.FAILURE, content, **more)
 
-    async def propose(self, content: Any = None, **more: Any) -> Receipt:
+    async def propose(self, content: Any = None, **more: Any) -> MessageId:
         """Offer to do it, under the conditions in the content."""
         return await self.answer(Performative.PROPOSE, content, **more)
 
-    async def accept_proposal(self, content: Any = None, **more: Any) -> Receipt:
+    async def accept_proposal(self, content: Any = None, **more: Any) -> MessageId:
         """Take the offer that was proposed."""
         return await self.answer(Performative.ACCEPT_PROPOSAL, content, **more)
 
-    async def reject_proposal(self, content: Any = None, **more: Any) -> Receipt:
+    async def reject_proposal(self, content: Any = None, **more: Any) -> MessageId:
         """Decline the offer that was proposed."""
         return await self.answer(Performative.REJECT_PROPOSAL, content, **more)
 
-    async def not_understood(self, content: Any = None, **more: Any) -> Receipt:
+    async def not_understood(self, content: Any = None, **more: Any) -> MessageId:
         """Tell that the message makes no sense here, with the reason as content."""
         return await self.answer(Performative.NOT_UNDERSTOOD, content, **more)
 
-    async def answer(self, performative: str, content: Any = None, **more: Any) -> Receipt:
-        """Send any act as the answer to this message; see `Agent.send` for ``more``.
+    async def answer(
+        self, performative: str, content: Any = None, *, now: bool = False, **more: Any
+    ) -> MessageId:
+        """Give any act as the answer to this message; return the id under which it goes.
 
-        In another ``conversation_id`` it answers nothing: ``in_reply_to`` is of one conversation.
+        It is sent when the handler has returned, once, whatever crashes; if the handler raises, it
+        is not sent. If it cannot be sent then, that is tried again by the retry policy, without the
+        handler; if it never can, the message that was handled becomes a dead letter.
+
+        Args:
+            performative: the act.
+            content: as for `Agent.send`.
+            now: send it at once instead, and be told what goes wrong. If the handler runs again,
+                it is the same message, stored once within the duplicate window. What is answered
+                after the handler has returned is sent so always.
+            more: as for `Agent.send`. In another ``conversation_id`` it answers nothing:
+                ``in_reply_to`` is of one conversation.
 
         Raises:
-            CaxtonError: the answer was not stored. Left to pass, the delivery is tried again.
+            InvalidEnvelope: an unknown field, one of the wrong type, or content without a JSON
+                form.
+            CaxtonError: it was to be sent at once, and was not stored. Left to pass, the delivery
+                is tried again.
         """
         about = self.envelope
         self._answers += 1
@@ -151,7 +193,13 @@ class Context:
         }
         if more.get("conversation_id") not in (None, about.conversation_id):
             del fields["in_reply_to"]
-        return await self.agent.send(performative, receivers, content, **{**fields, **more})
+        fields |= more
+        if now or self._collected is None:
+            receipt = await self.agent.send(performative, receivers, content, **fields)
+            return MessageId(receipt.message_id)
+        given = self.agent.message(performative, receivers, content, **fields)
+        self._collected.append(given)
+        return given.message_id
 
     def _answer_id(self, performative: str) -> str:
         """Return the same id for the same answer of the same delivery, run after run."""

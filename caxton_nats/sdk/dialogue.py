@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -80,18 +80,22 @@ class Dialogue:
         """Return whether any request is open."""
         return bool(self._requests)
 
-    async def receive(self, envelope: Envelope, attempt: int) -> None:
-        """Give the message to the request that waits for it, else to its handler."""
+    async def receive(self, envelope: Envelope, attempt: int) -> Sequence[Envelope]:
+        """Give the message to the request that waits for it, else to its handler.
+
+        Returns the handler's answers.
+        """
         context = self._context(envelope, attempt)
         if self.expects(envelope):
             self._requests[envelope.in_reply_to].set_result(context)
-            return
+            return ()
         handler = self._find(envelope)
-        with joined_trace(envelope):
+        with joined_trace(envelope), context.collecting() as answers:
             if handler is None:
                 await _no_handler(context)
             else:
                 await _call(handler, context)
+        return answers
 
     def _find(self, envelope: Envelope) -> _Handler | None:
         for key in (envelope.performative, ANY):
@@ -111,6 +115,7 @@ async def _call(handler: _Handler, context: Context) -> None:
     except InvalidEnvelope as error:
         if not context.is_unreadable(error):
             raise
+        context.forget_answers()
         if context.performative not in NO_ANSWER:
             await _not_understood(context, error)
 
@@ -128,6 +133,6 @@ async def _no_handler(context: Context) -> None:
 async def _not_understood(context: Context, error: InvalidEnvelope) -> None:
     """Tell the sender; if nobody knows it, the message becomes a dead letter for that at once."""
     try:
-        await context.not_understood({"error": error.to_dict()})
+        await context.not_understood({"error": error.to_dict()}, now=True)
     except AgentNotFound:
         raise Reject(f"{error}; its sender cannot be told: it is not registered") from None

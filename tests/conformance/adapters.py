@@ -68,6 +68,7 @@ class Adapter:
         self.receipts = ports.receipts
         self.attempts = ports.attempts
         self.ledgers = ports.ledgers
+        self.outboxes = ports.outboxes
         self.timers = ports.timers
         self.streams = ports.streams
         self.peers = ports.peers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
@@ -134,17 +134,20 @@ class Recorder:
         self.done: list[str] = []
         self.contents: list[bytes] = []
         self.awaited: set[str] = set()
+        self.answers: dict[str, Sequence[Envelope]] = {}
+        """What it answers, by message id."""
 
     @property
     def ids(self) -> list[str]:
         return [message_id for message_id, _, _ in self.calls]
 
-    async def receive(self, envelope: Envelope, attempt: int) -> None:
+    async def receive(self, envelope: Envelope, attempt: int) -> Sequence[Envelope]:
         self.calls.append((envelope.message_id, attempt, self._clock.seconds))
         self.contents.append(bytes(envelope.content))
         if self._does is not None:
             await self._does(envelope, attempt)
         self.done.append(envelope.message_id)
+        return self.answers.get(envelope.message_id, ())
 
     def expects(self, envelope: Envelope) -> bool:
         return envelope.message_id in self.awaited

@@ -10,11 +10,13 @@ import msgspec
 import pytest
 
 from caxton_nats.core import codec
-from caxton_nats.core.dead_letter import Stage
+from caxton_nats.core.dead_letter import Origin, Stage
 from caxton_nats.core.disposition import Ack
 from caxton_nats.core.envelope import content_value
-from caxton_nats.core.errors import NotConnected
-from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.errors import InvalidEnvelope, NotConnected
+from caxton_nats.core.identifiers import AgentId, MessageId
+from caxton_nats.core.ledger import Entry
+from caxton_nats.core.outbox import Commit
 from caxton_nats.core.registry import AgentState
 from caxton_nats.engine.platform import Platform
 from caxton_nats.engine.sweeper import Sweeper
@@ -276,6 +278,28 @@ async def test_consumer_that_nobody_saw_being_left(bench: Bench, platform: Platf
     await bench.clock.advance(900)
     assert mailboxes.calls.count("remove") == 1
     await end([running])
+
+
+@pytest.mark.usefixtures("sweeping")
+async def test_debts_of_an_agent_that_has_left(bench: Bench, platform: Platform) -> None:
+    """What it had committed and not sent goes with its mail, content that was set aside included."""
+    stored = await bench.post("m-1")
+    claim = await bench.broker.contents.put("aside", b"[]")
+    commit = Commit(
+        agent=BOB,
+        slot=0,
+        entry=Entry(ALICE, MessageId("m-1")),
+        origin=Origin(stored.stream, stored.sequence),
+        at=bench.clock.now(),
+        claim=claim,
+    )
+    await bench.broker.outboxes.save(commit, revision=None)
+    await platform.registrar.deregister(BOB)
+    await bench.clock.advance(2 * RETRIES)
+    assert [one.message_id for one in await bench.dead()] == ["m-1"]
+    assert await bench.broker.outboxes.commits(BOB) == []
+    with pytest.raises(InvalidEnvelope):
+        await bench.broker.contents.get(claim)
 
 
 async def test_agent_that_comes_back_while_its_consumer_is_removed(

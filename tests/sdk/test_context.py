@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
+
 import pytest
 
+from caxton_nats.core.disposition import Reject, Retry
 from caxton_nats.core.errors import AgentNotFound, InvalidEnvelope
 from caxton_nats.core.identifiers import AgentId, ConversationId, MessageId
 from caxton_nats.sdk.agent import Agent
@@ -94,31 +98,154 @@ async def test_field_given_by_hand_wins(stage: Stage) -> None:
     assert envelope.in_reply_to == ""
 
 
-async def test_handler_that_runs_twice(stage: Stage) -> None:
-    """Its answers have the same ids each time: the asker gets each of them once."""
+async def test_answers_wait_for_the_handler(stage: Stage) -> None:
+    """They are sent in order when it has returned, and `agree` at once."""
+    bob, agreed = Agent("bob"), asyncio.Event()
+
+    @bob.on("request")
+    async def handle(ctx: Context) -> None:
+        await ctx.inform("first")
+        await ctx.agree()
+        await ctx.inform("second")
+        await agreed.wait()
+
+    await stage.start(bob)
+    alice = await stage.collector()
+    await alice.send("request", "bob")
+    await eventually(lambda: alice.acts == ["agree"])
+    agreed.set()
+    await stage.quiet()
+    assert [one.content for one in alice.got] == [None, "first", "second"]
+
+
+async def test_answers_of_a_handler_that_raises(stage: Stage) -> None:
+    """None of them is sent; those of the attempt that returns are, once."""
     bob = Agent("bob")
 
     @bob.on("request")
     async def handle(ctx: Context) -> None:
         await ctx.agree()
-        await ctx.inform("first")
-        await ctx.inform("second")
+        await ctx.inform(ctx.attempt)
         if ctx.attempt == 1:
             raise ValueError("after the answers")
 
     await stage.start(bob)
     alice = await stage.collector()
     await alice.send("request", "bob")
-    await stage.quiet()
     await eventually(lambda: stage.count(Action.RETRIED) == 1)
     await stage.quiet()
-    await eventually(lambda: stage.count(Action.DUPLICATE) == 3)
     assert [(one.performative, one.content) for one in alice.got] == [
         ("agree", None),
-        ("inform", "first"),
-        ("inform", "second"),
+        ("inform", 2),
     ]
-    assert len({one.envelope.message_id for one in alice.got}) == 3
+    assert stage.count(Action.DUPLICATE) == 1, "the agree of the second attempt is the first one"
+
+
+@pytest.mark.parametrize("signal", [Retry(timedelta()), Reject("no")])
+async def test_answers_of_a_handler_that_says_no(stage: Stage, signal: Exception) -> None:
+    """Nor are they sent if the handler asks for another try, or rejects the message."""
+    bob, signals = Agent("bob"), [signal]
+
+    @bob.on("request")
+    async def handle(ctx: Context) -> None:
+        if signals:
+            await ctx.inform("too early")
+            raise signals.pop()
+
+    await stage.start(bob)
+    alice = await stage.collector()
+    await alice.send("request", "bob")
+    await eventually(lambda: not signals)
+    await stage.quiet()
+    assert "inform" not in alice.acts
+
+
+async def test_answer_at_once(stage: Stage) -> None:
+    """With ``now=True`` it does not wait for the handler; run after run it is the same message."""
+    bob = Agent("bob")
+
+    @bob.on("request")
+    async def handle(ctx: Context) -> None:
+        await ctx.inform("half", now=True)
+        await eventually(lambda: alice.acts == ["inform"])
+        if ctx.attempt == 1:
+            raise ValueError("in the middle")
+
+    alice = await stage.collector()
+    await stage.start(bob)
+    await alice.send("request", "bob")
+    await eventually(lambda: stage.count(Action.RETRIED) == 1)
+    await stage.quiet()
+    assert [one.content for one in alice.got] == ["half"]
+
+
+async def test_answer_after_the_handler(stage: Stage) -> None:
+    """Who has kept the context may answer later; that is sent at once."""
+    bob, kept = Agent("bob"), list[Context]()
+
+    @bob.on("request")
+    async def handle(ctx: Context) -> None:
+        await ctx.inform("first")
+        kept.append(ctx)
+
+    await stage.start(bob)
+    alice = await stage.collector()
+    await alice.send("request", "bob")
+    await stage.quiet()
+    await kept[0].inform("later")
+    await stage.quiet()
+    assert [one.content for one in alice.got] == ["first", "later"]
+
+
+async def test_answer_to_an_answer(stage: Stage) -> None:
+    """Who has waited for an answer sends at once what follows from it."""
+    bob = await stage.collector("bob")
+    bob.on("cfp")(propose)
+    alice = await stage.agent()
+    offer = await alice.request("bob", act="cfp", protocol="fipa-contract-net")
+    taken = await offer.accept_proposal()
+    await eventually(lambda: bob.acts == ["accept-proposal"])
+    assert bob.got[0].envelope.message_id == taken
+
+
+async def propose(ctx: Context) -> None:
+    await ctx.propose(7)
+
+
+async def test_id_of_an_answer(stage: Stage) -> None:
+    """An answering method returns the id under which the answer goes, sent at once or not."""
+    bob, ids = Agent("bob"), list[str]()
+
+    @bob.on("request")
+    async def handle(ctx: Context) -> None:
+        ids.extend([await ctx.agree(), await ctx.inform(), await ctx.inform(message_id="mine")])
+
+    await stage.start(bob)
+    alice = await stage.collector()
+    await alice.send("request", "bob")
+    await eventually(lambda: len(alice.got) == 3)
+    assert [one.envelope.message_id for one in alice.got] == ids
+    assert len(set(ids)) == 3
+    assert ids[2] == "mine"
+
+
+async def test_answer_with_an_error_in_it(stage: Stage) -> None:
+    """A field that does not exist is the handler's error at once, not later."""
+    bob, errors = Agent("bob"), list[Exception]()
+
+    @bob.on("request")
+    async def handle(ctx: Context) -> None:
+        try:
+            await ctx.inform(no_such_field=1)
+        except InvalidEnvelope as error:
+            errors.append(error)
+
+    await stage.start(bob)
+    alice = await stage.collector()
+    await alice.send("request", "bob")
+    await stage.quiet()
+    assert len(errors) == 1
+    assert alice.got == []
 
 
 async def test_two_receivers_answer_under_different_ids(stage: Stage) -> None:
@@ -133,23 +260,35 @@ async def test_two_receivers_answer_under_different_ids(stage: Stage) -> None:
 
 
 async def test_answer_that_cannot_be_stored(stage: Stage) -> None:
-    """The handler gets the error that a sender would get, and may go on."""
+    """Sent at once, the handler gets the error that a sender would get, and may go on."""
     bob, errors = Agent("bob"), list[Exception]()
 
     @bob.on("request")
     async def handle(ctx: Context) -> None:
         try:
-            await ctx.inform()
+            await ctx.inform(now=True)
         except AgentNotFound as error:
             errors.append(error)
 
     await stage.start(bob)
-    alice = Agent("alice")
-    await alice.start(stage.platform)
+    alice = await stage.agent()
     await alice.send("request", "bob", message_id="m-1", reply_to=[AgentId("nobody")])
     await eventually(lambda: len(errors) == 1)
-    await alice.stop()
     await stage.quiet()
+    assert await stage.dead() == []
+
+
+async def test_answer_to_nobody(stage: Stage) -> None:
+    """Sent after the handler, what was answered becomes a dead letter, and is not tried again."""
+    bob = Agent("bob")
+    bob.on("request")(inform)
+    await stage.start(bob)
+    alice = await stage.collector()
+    await alice.send("request", "bob", message_id="m-1", reply_to=[AgentId("nobody")])
+    await stage.quiet()
+    (letter,) = await stage.dead()
+    assert (letter.message_id, letter.reason, letter.attempts) == ("m-1", "AgentNotFound", 1)
+    await eventually(lambda: alice.acts == ["failure"])
 
 
 async def test_content_in_a_shape(stage: Stage) -> None:
