@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -86,7 +86,7 @@ async def test_router_killed_while_it_buries(lab: Lab, after: str) -> None:
 class Rejecting:
     """A receiver that takes nothing."""
 
-    async def receive(self, _: Envelope, __: int) -> None:
+    async def receive(self, _: Envelope, __: int) -> NoReturn:
         raise Reject("never")
 
     def expects(self, _: Envelope) -> bool:

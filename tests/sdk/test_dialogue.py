@@ -211,3 +211,19 @@ async def test_error_of_the_handler_itself(stage: Stage) -> None:
     await stage.quiet()
     (letter,) = await stage.dead()
     assert letter.last_error["code"] == "HandlerFailed"
+
+
+async def test_answers_before_unreadable_content(stage: Stage) -> None:
+    """A handler that cannot read the content has answered nothing but not-understood."""
+    bob = Agent("bob")
+
+    @bob.on("request")
+    async def handle(ctx: Context) -> None:
+        await ctx.inform("I begin")
+        ctx.content_as(Order)
+
+    await stage.start(bob)
+    alice = await stage.collector()
+    await alice.send("request", "bob", 1)
+    await stage.quiet()
+    assert alice.acts == ["not-understood"]
