@@ -35,6 +35,7 @@ from caxton_nats.engine.remote import RemoteAgents
 from caxton_nats.engine.router import Router, RouterOptions
 from caxton_nats.engine.sharing import SHARING, Sharing
 from caxton_nats.engine.timekeeper import WhenDue
+from caxton_nats.engine.trials import Trials
 from caxton_nats.ports import Answer, Door, Ports, Registrar
 from caxton_nats.telemetry import Observer, guarded
 
@@ -201,7 +202,7 @@ def build(
         registrar=registrar
         or _own_registrar(ports, registry, health, lifecycle, options, observer),
         burial=burial,
-        redrive=Redrive(ports, remote, own_door, observer=observer),
+        redrive=Redrive(ports, remote, own_door, Trials(ports, health), observer=observer),
         mailbox_options=mailbox_options,
         max_body=options.max_body,
         observer=observer,

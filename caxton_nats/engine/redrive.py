@@ -25,6 +25,7 @@ from caxton_nats.engine import aftercare, stored
 from caxton_nats.engine.dispatch import message_key
 from caxton_nats.engine.remote import RemoteAgents
 from caxton_nats.engine.selected import Ended, each, find
+from caxton_nats.engine.trials import Trials
 from caxton_nats.ports import Door, Letter, Ports, Submission
 from caxton_nats.telemetry import Action, Event, Observer, event
 
@@ -33,11 +34,12 @@ class Redrive:
     """What an operator does with dead letters."""
 
     def __init__(
-        self, ports: Ports, remote: RemoteAgents, door: Door, *, observer: Observer
+        self, ports: Ports, remote: RemoteAgents, door: Door, trials: Trials, *, observer: Observer
     ) -> None:
         self._ports = ports
         self._remote = remote
         self._door = door
+        self._trials = trials
         self._observe = observer
 
     async def redrive(self, letter_id: str, *, force: bool = False) -> DeadLetter:
@@ -82,11 +84,14 @@ class Redrive:
         Raises:
             RedriveRefused: see `redrive`; not with ``force``.
             AgentStopped: its receiver is stopped.
+            CircuitBreakerOpen: its receiver fails all the time; not with ``force``.
         """
         if letter.stage is not Stage.ROUTE:
             await self._refuse_if_stopped(letter.agent)
         if force:
             return
+        if letter.stage is not Stage.ROUTE:
+            self._trials.check(letter.agent)
         envelope = None
         if letter.stage is not Stage.ROUTE:
             envelope = stored.readable(await self.original(letter))

@@ -27,6 +27,7 @@ from caxton_nats.core.registry import AgentState
 from caxton_nats.jetstream import subjects
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.headers import kept_headers
+from caxton_nats.jetstream.waiting import MOST, Waiting, refusal
 from caxton_nats.ports import Door, Outcome, Receipt, Registrar, Submission
 from caxton_nats.tasks import Workers, end
 
@@ -95,7 +96,7 @@ class Doors:
         self._registrar = registrar
         self._platform = platform
         self._workers = workers
-        self._requests: asyncio.Queue[Msg] = asyncio.Queue()
+        self._requests = Waiting()
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._worker: asyncio.Task[None] | None = None
@@ -104,7 +105,7 @@ class Doors:
         """Begin to answer."""
         self._worker = asyncio.create_task(self._send_forever(), name="send door")
         for subject, callback in (
-            (subjects.SEND, self._requests.put),
+            (subjects.SEND, self._let_wait),
             (subjects.REGISTER, self._in_task(self._register)),
             (subjects.DEREGISTER, self._in_task(self._deregister)),
             (subjects.HEARTBEAT, self._in_task(self._heartbeat)),
@@ -138,7 +139,7 @@ class Doors:
         await end([answering, *self._tasks])
 
     async def _answer_all(self) -> None:
-        while not self._requests.empty():
+        while self._requests:
             await self._workers.turns.acquire()
             self._start(self._send_batch(self._waiting()))
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -150,13 +151,18 @@ class Doors:
                 # What comes in while all workers are busy shares the next batch.
                 await self._workers.turns.acquire()
             except asyncio.CancelledError:
-                self._requests.put_nowait(first)
+                self._requests.put_back(first)
                 raise
             self._start(self._send_batch([first, *self._waiting(1)]))
 
     def _waiting(self, taken: int = 0) -> list[Msg]:
-        number = min(self._requests.qsize(), self._workers.batch_size - taken)
-        return [self._requests.get_nowait() for _ in range(number)]
+        return self._requests.take(self._workers.batch_size - taken)
+
+    async def _let_wait(self, message: Msg) -> None:
+        try:
+            self._requests.put(message)
+        except CaxtonError as error:
+            await self._respond(message, error_body(error))
 
     async def _send_batch(self, messages: Sequence[Msg]) -> None:
         """Route the batch and answer it; its turn ends with it."""
@@ -227,6 +233,9 @@ class Doors:
         """Answer each request in a task of its own: nats-py calls back one after the other."""
 
         async def on_request(message: Msg) -> None:
+            if len(self._tasks) >= MOST:
+                await self._respond(message, error_body(refusal(len(self._tasks))))
+                return
             self._start(self._answer(message, answer))
 
         return on_request

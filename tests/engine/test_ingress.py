@@ -11,9 +11,11 @@ import msgspec
 import pytest
 
 from caxton_nats.core import codec
+from caxton_nats.core.breaker import Breaker, CircuitBreakerState
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import AgentNotFound, CaxtonError, NotConnected, PublishUnconfirmed
 from caxton_nats.core.identifiers import AgentId, MessageId, agent_from_token
+from caxton_nats.core.lease import Heartbeat
 from caxton_nats.core.staged_receipt import StagedReceipt
 from caxton_nats.engine.ingress import Ingress
 from caxton_nats.engine.platform import Platform
@@ -22,6 +24,7 @@ from caxton_nats.tasks import Workers, end
 from tests.core.sample import ALICE, BOB, CAROL
 from tests.engine.bench import ACK_WAIT, POLICY, After, Bench, Failing, Recorder
 
+DAVE = AgentId("dave@here")
 GOOD = b'{"performative": "inform", "to": "bob"}'
 
 
@@ -55,6 +58,58 @@ async def mail(bench: Bench, agent: AgentId = BOB) -> list[Envelope]:
     inbox = await bench.broker.mailboxes.open(agent)
     found = await inbox.fetch(100, timedelta())
     return [codec.decode(one.body, max_bytes=100_000) for one in found]
+
+
+async def left_alone(bench: Bench, platform: Platform, seconds: float) -> None:
+    """Have dave's breaker open from now on for so long."""
+    now = bench.clock.now()
+    breaker = Breaker(
+        agent=DAVE,
+        state=CircuitBreakerState.OPEN,
+        failures=3,
+        opened_at=now,
+        until=now + timedelta(seconds=seconds),
+        timeout=60,
+    )
+    await platform.ports.breakers.remove(DAVE)
+    await platform.ports.breakers.save(breaker, revision=None)
+
+
+async def with_dave(bench: Bench) -> Platform:
+    platform = await bench.known(bench.platform())
+    await bench.ports.breakers.follow(platform.health.breakers)
+    await platform.registrar.register(DAVE, beat=Heartbeat(instance="one", lease=3600))
+    return platform
+
+
+async def test_a_receiver_that_is_left_alone(bench: Bench) -> None:
+    """What is for it comes again when it may be tried; what is behind passes at once."""
+    platform = await with_dave(bench)
+    await left_alone(bench, platform, 60)
+    running = asyncio.create_task(ingress(bench, platform).run())
+    await bench.broker.submit(ALICE, b'{"performative": "inform", "to": "dave"}')
+    await bench.broker.submit(ALICE, GOOD)
+    await bench.clock.advance(59)
+    assert (len(await mail(bench)), await waiting(bench)) == (1, 1)
+    await bench.clock.advance(2)
+    assert (await waiting(bench), len(await mail(bench, DAVE))) == (0, 1)
+    await end([running])
+
+
+async def test_a_receiver_that_is_left_alone_for_ever(bench: Bench) -> None:
+    """After its tries the message is a dead letter, and no more of the queue is taken up by it."""
+    platform = await with_dave(bench)
+    running = asyncio.create_task(ingress(bench, platform).run())
+    await left_alone(bench, platform, 10)
+    await bench.broker.submit(ALICE, b'{"performative": "inform", "to": "dave"}')
+    for _ in range(12):
+        await bench.clock.advance(5)
+        await left_alone(bench, platform, 10)
+    assert (await waiting(bench), await mail(bench, DAVE)) == (0, [])
+    (letter,) = await bench.dead()
+    assert (letter.reason, letter.attempts) == ("CircuitBreakerOpen", POLICY.max_retries + 1)
+    assert [one.performative for one in await mail(bench, ALICE)] == ["failure"]
+    await end([running])
 
 
 class Scripted:

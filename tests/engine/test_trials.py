@@ -12,12 +12,20 @@ import pytest
 
 from caxton_nats.app import at_work
 from caxton_nats.core.breaker import Breaker, CircuitBreakerState
-from caxton_nats.core.errors import CaxtonError, CircuitBreakerOpen, NoCapableAgent, NotConnected
+from caxton_nats.core.codec import encode
+from caxton_nats.core.dead_letter import Origin, Stage
+from caxton_nats.core.errors import (
+    CaxtonError,
+    CircuitBreakerOpen,
+    HandlerFailed,
+    NoCapableAgent,
+    NotConnected,
+)
 from caxton_nats.core.health import Degraded
 from caxton_nats.core.identifiers import ConversationId, MessageId
 from caxton_nats.core.lease import Heartbeat
 from caxton_nats.engine.platform import Platform
-from caxton_nats.ports import Ports, Receipt, Submission
+from caxton_nats.ports import Delivery, Ports, Receipt, Submission
 from tests.core.sample import ALICE, BOB, CAROL, sample
 from tests.engine.bench import Bench, Failing
 
@@ -178,6 +186,28 @@ async def test_nobody_is_locked_out_of_an_agent_that_is_away(
     assert isinstance(await routers.send(0, "m-2"), CircuitBreakerOpen)
     await routers.all[0].registrar.release(BOB, "one")
     assert isinstance(await routers.send(1, "m-3"), Receipt)
+
+
+async def test_nothing_is_redriven_to_it(bench: Bench, routers: Routers) -> None:
+    """A dead letter would only die again; an operator may insist."""
+    await routers.open()
+    delivery = Delivery(
+        origin=Origin("S", 1),
+        subject="s",
+        body=encode(sample()),
+        headers={},
+        attempt=4,
+        stored_at=bench.clock.now(),
+    )
+    here = routers.all[0]
+    letter = await here.burial.bury(
+        delivery, HandlerFailed("no"), agent=BOB, stage=Stage.DELIVER, envelope=sample()
+    )
+    with pytest.raises(CircuitBreakerOpen):
+        await here.redrive.redrive(letter.id)
+    assert (await bench.pending(), len(await bench.dead())) == (0, 1)
+    await here.redrive.redrive(letter.id, force=True)
+    assert await bench.pending() == 1
 
 
 async def test_registrations_clear_it_away(bench: Bench, routers: Routers) -> None:

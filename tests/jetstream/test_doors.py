@@ -15,6 +15,7 @@ from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.core.lease import Heartbeat, Lease, leased
 from caxton_nats.core.registry import AgentState, Registration
 from caxton_nats.core.staged_receipt import StagedReceipt
+from caxton_nats.jetstream import waiting
 from caxton_nats.jetstream.connection import Connection, connect
 from caxton_nats.jetstream.doors import Doors
 from caxton_nats.ports import Outcome, Receipt, StateChange, Submission
@@ -106,6 +107,43 @@ async def doors(connection: Connection, behind: Behind) -> AsyncIterator[Doors]:
     await doors.close()
 
 
+async def test_what_waits_is_bounded(
+    connection: Connection, behind: Behind, doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the router is stuck, no more waits than may; the others are refused and told when."""
+    monkeypatch.setattr(waiting, "MOST", 50)
+    behind.passes.clear()
+    asking = [asyncio.create_task(ask(connection, "send.alice")) for _ in range(4 * BATCH + 500)]
+    done, _ = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+    assert {one.result()["error"]["code"] for one in done} == {"QueueFull"}
+    await eventually(lambda: sum(one.done() for one in asking) >= 500 - 50)
+    behind.passes.set()
+    answers = await asyncio.gather(*asking)
+    refused = [one["error"] for one in answers if "error" in one]
+    assert {(one["limit"], one["field"], one["retry_after"]) for one in refused} == {
+        (50, "router", 1.0)
+    }
+    # Those that were taken up at once, and those that waited.
+    assert 50 <= len(answers) - len(refused) <= 4 * BATCH + 50
+
+
+async def test_what_waits_is_bounded_in_bytes(
+    connection: Connection, behind: Behind, doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few large ones fill it as many small ones do; so do requests that are being answered."""
+    monkeypatch.setattr(waiting, "MOST_BYTES", 1_000_000)
+    behind.passes.clear()
+    asking = [
+        asyncio.create_task(ask(connection, "send.alice", bytes(100_000))) for _ in range(100)
+    ]
+    await eventually(lambda: sum(one.done() for one in asking) >= 100 - 4 * BATCH - 10)
+    monkeypatch.setattr("caxton_nats.jetstream.doors.MOST", 0)
+    refused = await ask(connection, "deregister.bob")
+    assert refused["error"]["code"] == "QueueFull"
+    behind.passes.set()
+    await asyncio.gather(*asking)
+
+
 async def ask(connection: Connection, subject: str, body: bytes = b"") -> dict[str, Any]:
     answer = await connection.request(f"caxton.{subject}", body, what="asking")
     found: dict[str, Any] = msgspec.json.decode(answer)
@@ -143,7 +181,7 @@ async def test_requests_that_come_together(connection: Connection, behind: Behin
     behind.passes.clear()
     many = [asyncio.create_task(ask(connection, "send.alice")) for _ in range(51)]
     # One is out of the queue already, and waits for its turn.
-    await eventually(lambda: sum(behind.batches) + doors._requests.qsize() + 1 == len(many))
+    await eventually(lambda: sum(behind.batches) + len(doors._requests) + 1 == len(many))
     assert len(behind.batches) == 2
     behind.passes.set()
     assert len(await asyncio.gather(*many)) == 51
@@ -206,7 +244,7 @@ async def test_closing_answers_what_is_in(
         asyncio.create_task(ask(connection, "deregister.bob")),
     ]
     waits = number == 1
-    await eventually(lambda: sum(behind.batches) + doors._requests.qsize() + waits == 30)
+    await eventually(lambda: sum(behind.batches) + len(doors._requests) + waits == 30)
     closing = asyncio.create_task(doors.close())
     # From here on nobody else takes up what waits.
     await eventually(lambda: doors._worker is not None and doors._worker.done())
