@@ -26,6 +26,8 @@ class _Sender(msgspec.Struct):
     """When what was sent until now would have been sent at the rate allowed."""
     promised: float = 0.0
     """The last turn that was given to a message that waits."""
+    again: float = 0.0
+    """The last one that was given to a message which came too early for its first."""
 
 
 class RateLimit:
@@ -82,14 +84,16 @@ class RateLimit:
             return
         at = (now - self._began).total_seconds()
         found = self._find(sender, at)
-        wait = 0.0
-        if waited or found.promised <= at:
-            wait = self._take(found, at)
-            if not wait:
-                return
-        turn = max(found.promised + self._interval, at + wait)
-        found.promised = min(turn, at + LONGEST)
-        raise self._refusal(sender, found.promised - at)
+        wait = self._take(found, at) if waited or found.promised <= at else _CLOSE
+        if not wait:
+            return
+        earliest, latest = at + wait, at + LONGEST
+        if waited:
+            # Not to the end once more: what waits behind it would pass.
+            turn = found.again = min(max(found.again + self._interval, earliest), latest)
+        else:
+            turn = found.promised = min(max(found.promised + self._interval, earliest), latest)
+        raise self._refusal(sender, turn - at)
 
     def _take(self, found: _Sender, at: float) -> float:
         """Count it, and return 0; or return how long until there is room."""
