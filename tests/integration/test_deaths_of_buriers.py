@@ -20,6 +20,7 @@ from caxton_nats.engine.burial import Burial
 from caxton_nats.engine.exhaustion import Exhaustion
 from caxton_nats.engine.platform import Platform
 from caxton_nats.engine.redrive import Redrive
+from caxton_nats.engine.trials import Trials
 from caxton_nats.ports import Stored
 from caxton_nats.tasks import end
 from tests.engine.steps import Fault, Steps
@@ -106,7 +107,13 @@ def process(lab: Lab, platform: Platform, fault: Fault) -> tuple[Platform, Steps
         burial=Burial(
             steps.ports, platform.registry, platform.remote, max_body=1000, observer=observe
         ),
-        redrive=Redrive(steps.ports, platform.remote, platform.door, observer=observe),
+        redrive=Redrive(
+            steps.ports,
+            platform.remote,
+            platform.door,
+            Trials(steps.ports, platform.health),
+            observer=observe,
+        ),
     )
     return made, steps
 
