@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 import pytest
 
+from caxton_nats.core.dead_letter import Stage
 from caxton_nats.core.disposition import Ack, Reject
 from caxton_nats.core.envelope import Envelope
-from caxton_nats.core.errors import CaxtonError
+from caxton_nats.core.errors import CaxtonError, HandlerRejected
 from caxton_nats.core.registry import AgentState
 from caxton_nats.engine import stored
 from caxton_nats.engine.ingress import Ingress
@@ -70,6 +71,19 @@ class Scene:
         await self.bench.clock.idle()
         await mailbox.drain()
         (letter,) = await self.bench.dead()
+        self.letter_id = letter.id
+
+    async def dead_and_left(self) -> None:
+        """Have a process die between the letter and the settling: the original is still there."""
+        await self.send()
+        (original,) = await self.stored()
+        letter = await (await self.known()).burial.bury(
+            original,
+            HandlerRejected("never"),
+            agent=BOB,
+            stage=Stage.DELIVER,
+            envelope=stored.readable(original.body),
+        )
         self.letter_id = letter.id
 
     async def dead_at_the_door(self) -> None:
@@ -232,6 +246,8 @@ WAYS = {
     "expiry": Way(lambda scene: scene.send(reply_by=NOON + timedelta(seconds=5)), expire),
     "removed": Way(Scene.send, remove),
     "redrive": Way(Scene.dead, redrive, letters=0, stored=1),
+    "redrive of what was left": Way(Scene.dead_and_left, redrive, letters=0, stored=1),
+    "discard of what was left": Way(Scene.dead_and_left, discard, letters=0),
     "redrive from the door": Way(Scene.dead_at_the_door, redrive, letters=0, stored=1),
     "redrive after a stop": Way(Scene.dead_of_a_stop, redrive, letters=0, stored=1, notices=0),
     "discard": Way(Scene.dead, discard, letters=0),
