@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from caxton_nats import Agent, Context, Reject, started
 from caxton_nats.core.selection import Selection
 from caxton_nats.ports import Letter
 from tests.cli.conftest import Caxton, Here, Start
+from tests.cli.test_output import on_terminal
 from tests.plugins.eventually import eventually
 
 EVIL = "boom \x1b[2J [red]\u202e"
@@ -264,3 +267,17 @@ async def test_interrupted_between_two_letters(caxton: Caxton, here: Here, start
     ]
     rest = await caxton("dlq", "redrive", "--all", "--json")
     assert rest.json["redriven"] == letters[1:]
+
+
+async def test_on_a_terminal_it_shows_how_far_it_has_come(
+    caxton: Caxton, here: Here, tmp_path: Path
+) -> None:
+    """A line below the others counts, and goes when all is done; nothing of it is in a pipe."""
+    letters = await die(caxton, here, "1", "2", "3")
+    arguments = ["dlq", "redrive", "--all", "--rate", "5"]
+    variables = {"CAXTON_NATS_URL": here.chosen.nats_url}
+    out = (await asyncio.to_thread(on_terminal, arguments, variables, tmp_path)).decode()
+    for letter in letters:
+        assert f"{letter}  bob@caxton  redriven" in out
+    assert "redriven: 2, failed: 0" in out, "on the way"
+    assert out.rstrip().endswith("redriven: 3, failed: 0")

@@ -142,3 +142,30 @@ async def test_several_router_services(lab: Lab) -> None:
         return sum((await router.ports.dead_letters.count()).values()) == 600
 
     await eventually(all_dead)
+
+
+@EMBEDDED_ONLY
+async def test_agent_whose_process_died_for_ever(lab: Lab) -> None:
+    """Its mail waits, in its dead hands or not, until an operator says that it will not come back.
+
+    What has a deadline dies at that deadline.
+    """
+    router = await lab.router(ack_wait=1.0, **QUICK)
+    alice = await lab.collector("alice", router)
+    worker = await lab.spawn("agent", "bob", "stuck", ack_wait=1.0)
+    for number in range(5):
+        await alice.send("inform", "bob", number)
+    await eventually(lambda: bool(worker.notes))
+    await worker.kill()
+    await alice.send("inform", "bob", "soon", timeout=1)
+    await dies(router, 1, "Expired")
+    bob = router.agent_id("bob")
+    assert (await router.ports.mailboxes.status(bob)).pending == 5
+    await router.registrar.update_state(bob, AgentState.STOPPED)
+
+    async def dead() -> bool:
+        letters = await router.ports.dead_letters.list()
+        return codes(letters) == {"Expired", "AgentStopped"} and len(letters) == 6
+
+    await eventually(dead, what="six dead letters")
+    await eventually(lambda: len(alice.got) == 6, what="six notices")
