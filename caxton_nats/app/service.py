@@ -15,6 +15,7 @@ from caxton_nats.core.disposition import Nak
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.engine.exhaustion import Exhaustion
 from caxton_nats.engine.ingress import Ingress
+from caxton_nats.engine.leftovers import Leftovers
 from caxton_nats.engine.platform import Platform
 from caxton_nats.engine.sweeper import Sweeper
 from caxton_nats.engine.taking import Taking
@@ -107,6 +108,7 @@ async def _background(
         platform.monitor,
         platform.sharing,
         Sweeper(platform.ports, platform.registry, platform.burial, policy=retry_policy(chosen)),
+        Leftovers(platform.ports, platform.remote),
     ]
 
 

@@ -6,7 +6,9 @@ import asyncio
 import hashlib
 import re
 from base64 import urlsafe_b64encode
+from datetime import datetime
 
+import msgspec
 from nats.errors import Error as NatsError
 from nats.js.api import ObjectInfo
 from nats.js.errors import BadObjectMetaError, DigestMismatchError, NotFoundError
@@ -14,11 +16,11 @@ from nats.js.object_store import ObjectStore
 
 from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.envelope import Claim
-from caxton_nats.core.errors import InvalidEnvelope
+from caxton_nats.core.errors import InvalidEnvelope, StreamMissing
 from caxton_nats.core.identifiers import AgentId, agent_from_token, agent_token, token, untoken
 from caxton_nats.core.registry import Registration, Registry
 from caxton_nats.core.remote import RouteInfo, Routes
-from caxton_nats.jetstream import subjects
+from caxton_nats.jetstream import direct, subjects
 from caxton_nats.jetstream.bucket import Bucket
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import translate
@@ -28,6 +30,7 @@ from caxton_nats.tasks import heeding_cancellation
 # The name of an object becomes a token of subjects, and a line of more than 4,096 bytes ends the
 # connection; longer names, which any client may claim, are known to the store by digest.
 _MAX_OBJECT_NAME = 1_024
+_CONTENT_STREAM = f"OBJ_{subjects.CONTENT_BUCKET}"
 _NUID = re.compile("[A-Za-z0-9_-]{1,64}")
 
 
@@ -195,7 +198,7 @@ class ObjectContentStore:
     async def _is_whole(self, info: ObjectInfo) -> bool:
         subject = f"$O.{subjects.CONTENT_BUCKET}.C.{info.nuid}"
         answer = await self._connection.api(
-            f"STREAM.INFO.OBJ_{subjects.CONTENT_BUCKET}", {"subjects_filter": subject}
+            f"STREAM.INFO.{_CONTENT_STREAM}", {"subjects_filter": subject}
         )
         stored = (answer["state"].get("subjects") or {}).get(subject, 0)
         return bool(stored == (info.chunks or 0))
@@ -211,11 +214,45 @@ class ObjectContentStore:
         except (NatsError, TimeoutError) as error:
             raise translate(error, f"removing content {claim.object}") from None
         # What is left is a note that there was an object of this name: one for each, for ever.
-        name = urlsafe_b64encode(stored_as.encode()).decode("ascii")
         await self._connection.api(
-            f"STREAM.PURGE.OBJ_{subjects.CONTENT_BUCKET}",
-            {"filter": f"$O.{subjects.CONTENT_BUCKET}.M.{name}"},
+            f"STREAM.PURGE.{_CONTENT_STREAM}",
+            {"filter": f"$O.{subjects.CONTENT_BUCKET}.M.{_encoded(stored_as)}"},
         )
+
+    async def names(self, *, before: datetime) -> dict[str, int]:
+        """Return what was last stored before this moment; foreign objects are left out."""
+        found: dict[str, int] = {}
+        subject = f"$O.{subjects.CONTENT_BUCKET}.M.*"
+        async for page in direct.pages(self._connection, _CONTENT_STREAM, subject, 1):
+            for record in page:
+                info = _object_info(record)
+                is_idle = info is not None and record.stored_at < before
+                if is_idle and info is not None and not info.name.startswith("=h"):
+                    found[info.name] = record.sequence
+        return found
+
+    async def forget(self, name: str, *, revision: int) -> bool:
+        """Forget the content unless something was stored under its name since.
+
+        The note about the object goes by its place in the stream, and a later one has another:
+        whoever stores the same again at this moment keeps what he has stored.
+        """
+        subject = f"$O.{subjects.CONTENT_BUCKET}.M.{_encoded(name)}"
+        record = await direct.last_of_leader(self._connection, _CONTENT_STREAM, subject)
+        info = None if record is None else _object_info(record)
+        if record is None or info is None or record.sequence != revision:
+            return False
+        try:
+            await self._connection.api(
+                f"STREAM.MSG.DELETE.{_CONTENT_STREAM}", {"seq": revision, "no_erase": True}
+            )
+        except StreamMissing:
+            return False
+        await self._connection.api(
+            f"STREAM.PURGE.{_CONTENT_STREAM}",
+            {"filter": f"$O.{subjects.CONTENT_BUCKET}.C.{info.nuid}"},
+        )
+        return True
 
     async def _open(self) -> ObjectStore:
         if self._store is None:
@@ -241,6 +278,25 @@ def _mismatch(claim: Claim) -> InvalidEnvelope:
         value=ascii(claim.object[:60]),
         hint="upload it again, and then send the message",
     )
+
+
+class _Object(msgspec.Struct):
+    name: str
+    nuid: str
+    deleted: bool = False
+
+
+def _object_info(record: direct.Record) -> _Object | None:
+    try:
+        info = msgspec.json.decode(record.body, type=_Object)
+    except msgspec.MsgspecError:
+        return None
+    is_ours = not info.deleted and _NUID.fullmatch(info.nuid) is not None
+    return info if is_ours and record.subject.endswith(f".{_encoded(info.name)}") else None
+
+
+def _encoded(name: str) -> str:
+    return urlsafe_b64encode(name.encode()).decode("ascii")
 
 
 def _object_name(name: str) -> str:

@@ -132,7 +132,7 @@ class MemoryBroker:
         self.decisions = MemoryDecisions(clock, duplicate_window + DECISION_SLACK)
         self.conversations = MemoryConversationStore()
         self.archive = MemoryConversationArchive(clock, retention=conversation_retention)
-        self.contents = MemoryContentStore()
+        self.contents = MemoryContentStore(clock)
         self.receipts = MemoryReceiptStore()
         self.attempts = MemoryAttempts()
         self.ledgers = MemoryLedgers(clock)

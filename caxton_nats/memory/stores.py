@@ -213,13 +213,18 @@ class MemoryAttempts:
 class MemoryContentStore:
     """`ContentStore` in a dict."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._contents: dict[str, bytes] = {}
+        self._puts: dict[str, tuple[int, datetime]] = {}
+        self._revision = 0
 
     async def put(self, name: str, content: bytes) -> Claim:
         """Store the content under the name."""
         await turn()
         self._contents[name] = bytes(content)
+        self._revision += 1
+        self._puts[name] = (self._revision, self._clock.now())
         return Claim(object=name, size=len(content), sha256=sha256(content).hexdigest())
 
     async def get(self, claim: Claim) -> bytes:
@@ -242,3 +247,20 @@ class MemoryContentStore:
         """Forget the content."""
         await turn()
         self._contents.pop(claim.object, None)
+
+    async def names(self, *, before: datetime) -> dict[str, int]:
+        """Return what was last stored before this moment, and its revision."""
+        await turn()
+        return {
+            name: revision
+            for name, (revision, at) in self._puts.items()
+            if at < before and name in self._contents
+        }
+
+    async def forget(self, name: str, *, revision: int) -> bool:
+        """Forget the content unless something was stored under its name since."""
+        await turn()
+        if name not in self._contents or self._puts[name][0] != revision:
+            return False
+        del self._contents[name]
+        return True

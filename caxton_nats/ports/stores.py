@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -131,3 +132,12 @@ class ContentStore(Protocol):
 
     async def remove(self, claim: Claim) -> None:
         """Forget the content; nothing happens if it is gone."""
+
+    async def names(self, *, before: datetime) -> dict[str, int]:
+        """Return what was last stored under its name before this moment, and its revision.
+
+        Names so long that the store keeps them in another form are left out.
+        """
+
+    async def forget(self, name: str, *, revision: int) -> bool:
+        """Forget the content; False if something was stored under its name since, or it is gone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from hashlib import sha256
 
 import msgspec
@@ -102,3 +103,44 @@ async def test_remove(adapter: Adapter) -> None:
     with pytest.raises(InvalidEnvelope):
         await adapter.contents.get(claim)
     assert await adapter.contents.get(other) == b"content"
+
+
+async def test_names(adapter: Adapter) -> None:
+    """What was stored before a moment is listed by its name; what is gone is not."""
+    first = await adapter.contents.put("a.b.m ü.1", b"1")
+    second = await adapter.contents.put("a.b.m-2", b"")
+    later = adapter.clock.now() + timedelta(minutes=1)
+    assert (await adapter.contents.names(before=later)).keys() == {"a.b.m ü.1", "a.b.m-2"}
+    assert await adapter.contents.names(before=later - timedelta(minutes=10)) == {}
+    await adapter.contents.remove(first)
+    assert (await adapter.contents.names(before=later)).keys() == {"a.b.m-2"}
+    await adapter.contents.remove(second)
+
+
+async def test_forget(adapter: Adapter) -> None:
+    """Content is forgotten by its revision, once; what is stored again meanwhile stays."""
+    later = adapter.clock.now() + timedelta(minutes=1)
+    claim = await adapter.contents.put("a.b", bytes(300_000))
+    old = (await adapter.contents.names(before=later))["a.b"]
+    await adapter.contents.put("a.b", bytes(300_000))
+    assert not await adapter.contents.forget("a.b", revision=old)
+    assert await adapter.contents.get(claim) == bytes(300_000)
+    (new,) = (await adapter.contents.names(before=later)).values()
+    assert await adapter.contents.forget("a.b", revision=new)
+    assert not await adapter.contents.forget("a.b", revision=new)
+    with pytest.raises(InvalidEnvelope):
+        await adapter.contents.get(claim)
+    assert await adapter.contents.names(before=later) == {}
+
+
+async def test_forget_while_it_is_stored_again(adapter: Adapter) -> None:
+    """Whoever stores it again at this moment has it afterwards, whole."""
+    later = adapter.clock.now() + timedelta(minutes=1)
+    for _ in range(10):
+        claim = await adapter.contents.put("a.b", bytes(300_000))
+        revision = (await adapter.contents.names(before=later))["a.b"]
+        await asyncio.gather(
+            adapter.contents.forget("a.b", revision=revision),
+            adapter.contents.put("a.b", bytes(300_000)),
+        )
+        assert await adapter.contents.get(claim) == bytes(300_000)

@@ -22,6 +22,7 @@ from caxton_nats.core.errors import CaxtonError, HandlerRejected
 from caxton_nats.core.registry import AgentState
 from caxton_nats.engine import stored
 from caxton_nats.engine.ingress import Ingress
+from caxton_nats.engine.leftovers import AGE, Leftovers
 from caxton_nats.engine.platform import Platform
 from caxton_nats.engine.router import RouterOptions
 from caxton_nats.engine.sweeper import Sweeper
@@ -297,6 +298,9 @@ async def check(scene: Scene, way: Way) -> None:
         assert letter.history == ()
     for copy in copies:
         assert copy.headers["Caxton-Redrives"] == "1"
+    await scene.bench.clock.advance((AGE + timedelta(seconds=1)).total_seconds())
+    await Leftovers(scene.bench.ports, scene.platform().remote).sweep()
+    assert await scene.wanted_contents() == await scene.contents()
 
 
 @pytest.mark.parametrize("fatal", [False, True], ids=["error", "crash"])

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime, timedelta
 
+import msgspec
 import pytest
 
 from caxton_nats.core.dead_letter import DeadLetter
 from caxton_nats.core.disposition import Reject
-from caxton_nats.core.errors import CaxtonError, DeadLetterNotFound
+from caxton_nats.core.errors import CaxtonError, DeadLetterNotFound, QueueFull
+from caxton_nats.engine.leftovers import AGE, Leftovers
 from caxton_nats.engine.platform import Platform
 from caxton_nats.sdk.agent import Agent
 from caxton_nats.sdk.context import Context
 from caxton_nats.telemetry import Action
-from tests.integration.lab import Lab
+from tests.integration.lab import EMBEDDED_ONLY, Lab
+from tests.plugins.clock import RealClock
 from tests.plugins.eventually import eventually
 
 
@@ -152,3 +156,40 @@ async def test_letter_of_a_large_message_is_readable(lab: Lab) -> None:
         return bool(info["state"]["messages"] == 0)
 
     await eventually(nothing_set_aside)
+
+
+@EMBEDDED_ONLY
+async def test_content_that_was_left_behind(lab: Lab) -> None:
+    """Large content that found no room goes after a day, and all of it; no other does."""
+    platform = await lab.platform(queue_size=1)
+    alice = await lab.agent("alice", platform)
+    await lab.register("bob", platform)
+    await alice.send("inform", "bob", bytes(1024 * 1024))
+    with pytest.raises(QueueFull):
+        await alice.send("inform", "bob", bytes(1024 * 1024))
+    await platform.ports.contents.put("alice.upload.m-9", b"not ours to remove")
+    later = LaterClock(AGE + timedelta(hours=1))
+    ports = msgspec.structs.replace(platform.ports, clock=later)
+    assert await Leftovers(platform.ports, platform.remote).sweep() == 0, "it is young"
+    assert await Leftovers(ports, platform.remote).sweep() == 1
+    names = await platform.ports.contents.names(before=later.now())
+    assert len(names) == 2
+    bob = await lab.collector("bob", platform)
+    await eventually(lambda: bob.contents == [bytes(1024 * 1024)])
+    nats = await lab.nats()
+
+    async def only_the_upload() -> bool:
+        info = await nats.api("STREAM.INFO.OBJ_caxton-content")
+        return bool(info["state"]["messages"] == 2)
+
+    await eventually(only_the_upload, what="a chunk and a note about it")
+
+
+class LaterClock(RealClock):
+    """A clock that is fast."""
+
+    def __init__(self, ahead: timedelta) -> None:
+        self._ahead = ahead
+
+    def now(self) -> datetime:
+        return super().now() + self._ahead
