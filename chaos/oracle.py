@@ -37,6 +37,9 @@ class Promises(msgspec.Struct, frozen=True, kw_only=True):
     """Senders whose order may break, by the first letters of their names."""
     drains: bool = True
     """False where it is part of the fault that somebody does not read his mail."""
+    leaves: bool = False
+    """True where what was handled may stay stored: the server could write that it is settled, and
+    not that it is gone. Delivered again, it is a duplicate."""
     loses: bool = False
     """A control: it must lose something, or the rig does not bite."""
     max_reported: int = 0
@@ -135,7 +138,14 @@ class _Examiner:
             self._books.reported.keys() & (self._handled | self._dead | self._pending),
         )
         if self._promises.drains:
-            self._complain("still pending: the system did not resume", self._pending)
+            self._complain(
+                "still pending: the system did not resume",
+                (
+                    f"{one.message_id} in {one.stream}"
+                    for one in self._books.pending
+                    if not (self._promises.leaves and one.message_id in self._handled | self._dead)
+                ),
+            )
         return len(gone), len(told)
 
     def _doubled(self) -> int:

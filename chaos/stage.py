@@ -24,6 +24,8 @@ from chaos.terms import settings, variables
 
 PATIENCE = 60.0
 """Seconds in which the system must resume, or have nothing left to do."""
+LEFTOVERS = 15.0
+"""Seconds to wait where something may be left for good."""
 POLL = 0.05
 
 
@@ -142,19 +144,25 @@ class Stage:
         self.say(f"back after {now() - at:.2f} s")
         return now() - at
 
-    async def until(self, condition: Callable[[], bool | Awaitable[bool]], otherwise: str) -> None:
+    async def until(
+        self,
+        condition: Callable[[], bool | Awaitable[bool]],
+        otherwise: str,
+        *,
+        within: float = PATIENCE,
+    ) -> None:
         """Wait for a condition.
 
         Raises:
-            NotResumed: not within `PATIENCE`.
+            NotResumed: not within so many seconds.
         """
-        end = now() + PATIENCE
+        end = now() + within
         while True:
             held = condition()
             if held is True or (inspect.isawaitable(held) and await held):
                 return
             if now() > end:
-                raise NotResumed(f"{otherwise} within {PATIENCE:g} s")
+                raise NotResumed(f"{otherwise} within {within:g} s")
             await asyncio.sleep(POLL)
 
     async def under_load(self) -> None:
@@ -174,7 +182,8 @@ class Stage:
         async with stored.reading(self.settings()) as reader:
             with suppress(NotResumed):
                 # What is pending then, is counted and complained of.
-                await self.until(reader.idle, "something is left")
+                patience = LEFTOVERS if self.scenario.promises.leaves else PATIENCE
+                await self.until(reader.idle, "something is left", within=patience)
             self.books.pending = await reader.pending()
             self.books.dead = await reader.dead()
 

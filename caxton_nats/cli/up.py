@@ -24,6 +24,7 @@ from caxton_nats.engine.platform import Platform
 from caxton_nats.jetstream import topology as streams
 from caxton_nats.jetstream.connection import Connection, without_password
 from caxton_nats.jetstream.embedded import EmbeddedOptions, EmbeddedServer
+from caxton_nats.jetstream.upkeep import kept_up
 
 DEFAULT_PORT = 4222
 
@@ -96,7 +97,7 @@ def up(  # noqa: PLR0913 - one parameter per option
         stop = Stop()
         async with EmbeddedServer(options) as server:
             there = chosen.model_copy(update={"nats_url": server.url})
-            async with _serving(there, stop) as (running, about):
+            async with kept_up(server), _serving(there, stop) as (running, about):
                 about["store"] = str(server.folder.path)
                 if about["durability"]["source"] == "server name":
                     about["durability"]["source"] = "its own"
@@ -236,7 +237,7 @@ async def _until_stopped(stop: Stop, server: EmbeddedServer | None) -> None:
     """Wait for a signal, or for the end of a server of our own, which nobody asked for."""
     waits: set[asyncio.Task[Any]] = {asyncio.create_task(stop.asked.wait())}
     if server is not None:
-        waits.add(asyncio.create_task(server.wait()))
+        waits.add(asyncio.create_task(server.ended()))
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -144,6 +144,7 @@ class EmbeddedServer:
         self._folder: ServerFolder | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._guard: asyncio.subprocess.Process | None = None
+        self._restarting = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         """Start the server; it answers when this returns."""
@@ -239,8 +240,17 @@ class EmbeddedServer:
 
     async def restart(self) -> None:
         """Start again on the same store and the same ports, after a clean stop if it still runs."""
-        await self._terminate()
-        await self.start()
+        async with self._restarting:
+            await self._terminate()
+            await self.start()
+
+    async def ended(self) -> None:
+        """Wait until the process has ended and is not being started again."""
+        while True:
+            await self.wait()
+            async with self._restarting:
+                if not self.running:
+                    return
 
     async def wait(self) -> int | None:
         """Wait until the process has ended, for whatever reason; return its exit code."""

@@ -56,6 +56,8 @@ _TABLE: tuple[tuple[tuple[type[Exception], ...], type[CaxtonError], str, str], .
 # JetStream's own error codes (server/errors.json).
 WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
 QUEUE_FULL = 10077
+STORE_FAILED = 10051
+"""What is asked for cannot be written: the description has the system's words."""
 NOT_FOUND = frozenset({10014, 10037, 10043, 10059})
 DELETE_FAILED = 10057
 NO_QUORUM = 10008
@@ -68,6 +70,11 @@ EXHAUSTED = {
     10047: _MORE_ROOM,
 }
 """What makes room again."""
+_NO_SPACE = "no space left on device"
+_FULL = (
+    "make room on the disk of the server's store, and start the server anew if it is not the one"
+    " of `caxton up`; send again with the same message id"
+)
 PERMANENT = frozenset({10052, 10054, 10060, 10111, 10165, 10166, 10168, 10174, 10188})
 
 
@@ -94,9 +101,9 @@ def api_error(err_code: int, description: str, what: str) -> CaxtonError:
     gone = err_code == DELETE_FAILED and "no message found" in description
     if err_code in NOT_FOUND or gone:
         return StreamMissing(f"{what}: {description}", hint="run `caxton topology check`")
-    if err_code in EXHAUSTED:
-        reason = f"{what}: {description}"
-        return ServerExhausted(reason, value=err_code, hint=EXHAUSTED[err_code])
+    if err_code in EXHAUSTED or _NO_SPACE in description:
+        hint = EXHAUSTED.get(err_code, _FULL)
+        return ServerExhausted(f"{what}: {description}", value=err_code, hint=hint)
     if err_code in PERMANENT:
         return ConfigurationError(f"{what}: {description}", value=err_code)
     return TransportError(f"{what}: {description}", value=err_code)

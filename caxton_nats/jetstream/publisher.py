@@ -20,12 +20,14 @@ from caxton_nats.core.errors import (
     PublishUnconfirmed,
     QueueFull,
     RevisionConflict,
+    ServerExhausted,
 )
 from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.core.routing import mailbox_full
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import api_error, translate
 from caxton_nats.jetstream.headers import MSG_ID, STATUS
+from caxton_nats.jetstream.write_errors import write_error
 from caxton_nats.ports import Letter, Stored
 
 WINDOW = 10_000
@@ -170,7 +172,10 @@ class JetStreamPublisher:
             tokens.append(token)
             futures.append(future)
             await self._write(post, token, future)
-        await asyncio.wait(futures, timeout=self._connection.timeout)
+        patience = self._connection.timeout / 2
+        _, silent = await asyncio.wait(futures, timeout=patience)
+        if silent and not await self._explain(posts, futures):
+            await asyncio.wait(futures, timeout=patience)
         for token in tokens:
             self._waiting.pop(token, None)
         results = [
@@ -191,6 +196,19 @@ class JetStreamPublisher:
         for future in self._waiting.values():
             if not future.done():
                 future.set_result(PublishUnconfirmed("the connection was lost before the PubAck"))
+
+    async def _explain(
+        self, posts: Sequence[Post], futures: Sequence[asyncio.Future[Stored | CaxtonError]]
+    ) -> bool:
+        """Let those that wait have the reason why the server cannot write, if that is why."""
+        waiting = [(post, one) for post, one in zip(posts, futures, strict=True) if not one.done()]
+        error = await write_error(self._connection, waiting[0][0].subject)
+        if error is None:
+            return False
+        for _, future in waiting:
+            if not future.done():
+                future.set_result(error)
+        return True
 
     async def _write(
         self, post: Post, token: str, future: asyncio.Future[Stored | CaxtonError]
@@ -234,5 +252,5 @@ def _unconfirmed(post: Post) -> CaxtonError:
 
 def _is_transient(result: Stored | CaxtonError) -> bool:
     return isinstance(result, CaxtonError) and not isinstance(
-        result, QueueFull | RevisionConflict | ConfigurationError
+        result, QueueFull | RevisionConflict | ConfigurationError | ServerExhausted
     )

@@ -113,6 +113,16 @@ def test_what_is_pending_is_not_lost_but_did_not_resume(keeper: Keeper) -> None:
     assert not complaints(keeper, Promises(drains=False))
 
 
+def test_what_is_handled_and_stays_stored(keeper: Keeper) -> None:
+    """Somebody has to look at it, unless the server's disk was full."""
+    keeper.books.pending.append(Pending("talk.1", "CAXTON_MAILBOX_1"))
+    assert "still pending: the system did not resume: talk.1 in CAXTON_MAIL" in complaints(keeper)
+    assert not complaints(keeper, Promises(leaves=True))
+    keeper.sent(task(11))
+    keeper.books.pending.append(Pending("talk.11", "CAXTON_MAILBOX_1"))
+    assert "did not resume: talk.11" in complaints(keeper, Promises(leaves=True))
+
+
 def test_an_effect_under_two_ids(keeper: Keeper) -> None:
     """The platform has made two messages of one task."""
     keeper.handled(task(3), 40.0, as_id="talk.3-again")

@@ -343,3 +343,14 @@ async def test_a_closed_port_is_not_jetstream() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     assert "does not answer" in await ask_jetstream("127.0.0.1", port)
+
+
+async def test_a_restart_is_no_end(embedded_server: StartServer) -> None:
+    """Who waits for the end of the server waits on while it is started anew, and hears of a crash."""
+    server = await embedded_server()
+    end = asyncio.create_task(server.ended())
+    await server.restart()
+    await server.restart()
+    assert not end.done()
+    await server.kill()
+    await asyncio.wait_for(end, 30)

@@ -178,3 +178,14 @@ def test_any_other_code_is_tried_again(code: int) -> None:
     error = api_error(code, "later", WHAT)
     assert type(error) is TransportError
     assert (error.reason, error.value) == (f"{WHAT}: later", code)
+
+
+def test_a_full_disk_is_told_with_what_to_do() -> None:
+    """Whatever was asked for: the system's words are in the server's description."""
+    words = "write /store/msgs/1.blk: no space left on device"
+    error = api_error(errors.STORE_FAILED, words, WHAT)
+    assert type(error) is ServerExhausted
+    assert (error.reason, error.value) == (f"{WHAT}: {words}", errors.STORE_FAILED)
+    assert error.hint.startswith("make room on the disk")
+    other = api_error(errors.STORE_FAILED, "read-only file system", WHAT)
+    assert type(other) is TransportError
