@@ -68,16 +68,28 @@ def _walk(data: bytes, found: Mapping[str, msgspec.Raw]) -> str | None:
 
 
 def complaint(data: bytes, error: Exception) -> str:
-    """Say what is wrong with bytes that are no JSON text."""
+    """Say what is wrong with bytes that could not be read."""
+    wrong = _encoding(data)
+    if wrong:
+        return wrong
+    half = _HALF_PAIR.match(data)
+    if half is not None:
+        return f"half of a surrogate pair without the other half (byte {half.start(1)})"
+    if isinstance(error, msgspec.ValidationError):
+        return str(error)
+    return f"not a JSON object: {error}"
+
+
+def _encoding(data: bytes) -> str:
     if not data.strip():
         return "the message is empty"
     if data.startswith(_MARKS):
         return "the text begins with a byte order mark"
-    if isinstance(error, UnicodeDecodeError):
-        return f"not UTF-8 at byte {error.start}"
     if data[:2].count(0) == 1:
         return "the text is UTF-16, not UTF-8"
-    half = _HALF_PAIR.match(data)
-    if half is not None:
-        return f"half of a surrogate pair without the other half (byte {half.start(1)})"
-    return f"not a JSON object: {error}"
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as wrong:
+        # Of the whole text: msgspec counts within a string.
+        return f"not UTF-8 at byte {wrong.start}"
+    return ""

@@ -253,7 +253,7 @@ class Doors:
         await self._respond(message, body)
 
     async def _respond(self, message: Msg, body: dict[str, Any]) -> None:
-        if not message.reply:
+        if not subjects.may_be_answered(message.reply):
             return
         answer = msgspec.json.encode(body)
         limit = self._connection.max_payload
@@ -276,9 +276,10 @@ def _read(body: bytes, kind: type[T], hint: str) -> T:
     try:
         found = msgspec.json.decode(body, type=kind)
     except UNREADABLE as error:
-        words = str(error) if isinstance(error, msgspec.ValidationError) else complaint(body, error)
         raise InvalidEnvelope(
-            f"the request cannot be read: {words}", field="body", hint=f"for example {hint}"
+            f"the request cannot be read: {complaint(body, error)}",
+            field="body",
+            hint=f"for example {hint}",
         ) from None
     twice = repeated(body)
     if twice is not None:

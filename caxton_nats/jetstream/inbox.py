@@ -26,7 +26,7 @@ from caxton_nats.core.errors import CaxtonError, StreamMissing, TransportError
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import translate
 from caxton_nats.jetstream.headers import DESCRIPTION, STATUS, kept_headers
-from caxton_nats.jetstream.subjects import parse_ack
+from caxton_nats.jetstream.subjects import may_be_answered, parse_ack
 from caxton_nats.ports import Delivery
 
 _GONE = ("503", "404 consumer", "409 consumer deleted")
@@ -149,7 +149,8 @@ class PullInbox:
 
     async def _on_question(self, message: Msg) -> None:
         with suppress(NatsError):
-            await message.respond(b"")
+            if may_be_answered(message.reply):
+                await message.respond(b"")
 
     async def _give_back(self, back: Sequence[tuple[Delivery, Nak]]) -> None:
         """Give back in order; what goes back at once has when this returns.
@@ -203,8 +204,14 @@ class PullInbox:
         if not message.reply:
             self._on_status(message)
         else:
+            try:
+                delivery = _delivery(message)
+            except (ValueError, OverflowError):
+                # Who has seen the name of this inbox may write to it.
+                log.warning("what came from %a was not delivered by a consumer", message.reply)
+                return
             self._outstanding -= 1
-            self._buffer.append(_delivery(message))
+            self._buffer.append(delivery)
         self._arrived.set()
 
     def _on_status(self, message: Msg) -> None:

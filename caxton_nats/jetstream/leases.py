@@ -111,7 +111,7 @@ class KvLeases:
 
     async def _answer(self, message: Msg) -> None:
         try:
-            if message.reply:
+            if subjects.may_be_answered(message.reply):
                 await self._connection.client.publish(message.reply, b"")
         except NatsError as error:
             log.warning("a request on %s has no answer: %r", message.subject, error)

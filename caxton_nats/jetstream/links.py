@@ -138,7 +138,7 @@ class NatsLinks:
         body = msgspec.json.encode(_Presence(self._platform))
 
         async def answer(message: Msg) -> None:
-            if message.reply:
+            if message.reply.startswith(f"{subjects.LINK}.reply."):
                 await self._connection.client.publish(message.reply, body)
 
         subscription = await self._connection.client.subscribe(

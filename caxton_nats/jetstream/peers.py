@@ -139,7 +139,7 @@ class NatsPeers:
 
     async def _answer(self, message: Msg) -> None:
         answer = self._answers.get(message.subject.rsplit(".", 1)[-1])
-        if answer is None or not message.reply:
+        if answer is None or not subjects.may_be_answered(message.reply):
             return
         try:
             body = await answer(bytes(message.data))

@@ -18,6 +18,8 @@ from caxton_nats.core.identifiers import (
 from caxton_nats.core.registry import Address
 from caxton_nats.core.remote import NodeId, any_agent_from_token, any_agent_token
 
+ROOT = "caxton"
+"""Everything of ours begins with it."""
 SEND = "caxton.send"
 """Request door: ``caxton.send.<sender>`` answers with a receipt or an error."""
 SUBMIT = "caxton.submit"
@@ -156,6 +158,15 @@ def agent_of(subject: str, platform: str) -> AgentId:
 def dead_letter_subject(letter: DeadLetter, platform: str) -> str:
     """Return ``caxton.dlq.<reason>.<agent>.<id>``."""
     return f"{DLQ}.{letter.reason}.{any_agent_token(letter.agent, platform)}.{letter.id}"
+
+
+def may_be_answered(reply: str) -> bool:
+    """Return whether an answer may be published on the subject that a request names for it.
+
+    What we have the right to write to, whoever asks may not have: an answer must not become a
+    message of somebody else, a record of the registry, or an order to the server.
+    """
+    return bool(reply) and not reply.startswith(("$", f"{ROOT}."))
 
 
 def parse_ack(reply: str) -> tuple[Origin, int, int]:
