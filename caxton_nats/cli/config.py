@@ -12,7 +12,7 @@ from caxton_nats.cli.options import AsJson, NatsUrl, RouterChoice, configuration
 from caxton_nats.cli.output import show as print_out
 from caxton_nats.cli.output import table
 from caxton_nats.config import Preset
-from caxton_nats.jetstream.connection import without_password
+from caxton_nats.jetstream.addresses import without_password
 
 config = typer.Typer(help="The settings of a process, and where each of them comes from.")
 

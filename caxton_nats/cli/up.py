@@ -22,7 +22,8 @@ from caxton_nats.config import Settings
 from caxton_nats.core.errors import ConfigurationError, NotConnected
 from caxton_nats.engine.platform import Platform
 from caxton_nats.jetstream import topology as streams
-from caxton_nats.jetstream.connection import Connection, without_password
+from caxton_nats.jetstream.addresses import without_password
+from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.embedded import EmbeddedOptions, EmbeddedServer
 from caxton_nats.jetstream.upkeep import kept_up
 

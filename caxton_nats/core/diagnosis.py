@@ -35,6 +35,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     states: Sequence[StreamState]
     round_trip: timedelta = timedelta()
     """How long the server took to answer."""
+    losses: int = 0
+    """How often the connection was lost."""
     behind: int = 0
     """Changes of the registry that this process has not seen, a second after they were made."""
     fullest: tuple[str, int] = ("", 0)
@@ -53,7 +55,7 @@ def examine(seen: Observed, now: datetime) -> dict[str, Finding]:
     for state in seen.states:
         by_role.setdefault(state.role, []).append(state)
     found = {
-        CONNECTION: Finding(metrics={"round_trip_ms": seen.round_trip.total_seconds() * 1000}),
+        CONNECTION: _connection(seen),
         "registry": _mirror(seen.behind),
         "mailboxes": _mailboxes(by_role.get(Role.MAILBOX, []), seen),
         "timers": _timers(by_role.get(Role.TIMERS, []), seen, now),
@@ -80,6 +82,11 @@ def routers(answered: int, silent: Sequence[str]) -> Finding:
 def cut_off(why: str) -> dict[str, Finding]:
     """Return what is to be said when nothing could be seen."""
     return {CONNECTION: Finding(Unhealthy(why))}
+
+
+def _connection(seen: Observed) -> Finding:
+    round_trip = seen.round_trip.total_seconds() * 1000
+    return Finding(metrics={"round_trip_ms": round_trip, "losses": float(seen.losses)})
 
 
 def _mirror(behind: int) -> Finding:

@@ -15,6 +15,7 @@
       ConversationNotFound  MessageNotFound  MessageInHand  DeadLetterNotFound  RedriveRefused
                               an operator asked for what is not there, or not to be had now
       ConfigurationError      the operator's fault: stops the start
+        PermissionDenied
 
 Every error carries a stable ``code`` (its class name), and where they help: the ``field`` that was
 wrong, the ``limit`` and the ``value`` that broke it, a ``hint`` that says what to do next, and
@@ -289,6 +290,10 @@ class RedriveRefused(CaxtonError):
 
 class ConfigurationError(CaxtonError):
     """Something the operator has to change; names the setting, file or server at fault."""
+
+
+class PermissionDenied(ConfigurationError):
+    """The server does not let this user do it: ``field`` is the subject, ``value`` the right."""
 
 
 def _by_code() -> dict[str, type[CaxtonError]]:

@@ -78,11 +78,14 @@ class Monitor:
         """Look at everything once; whatever cannot be read is told, not raised."""
         if self._closed:
             findings = cut_off("this process has been shut down")
+        elif trouble := self._trouble():
+            # Nothing is asked: it would only wait for an answer that cannot come.
+            findings = cut_off(trouble)
         else:
             try:
                 findings = examine(await self._observe(), self._ports.clock.now())
             except CaxtonError as error:
-                findings = cut_off(str(error))
+                findings = cut_off(self._trouble() or str(error))
         self._remember(findings)
         return self._health
 
@@ -96,7 +99,7 @@ class Monitor:
         Without any router, and when none can be asked, it is what this process sees itself.
         """
         answers: dict[str, bytes | None] = {}
-        if not self._closed:
+        if not self._closed and not self._trouble():
             try:
                 answers = await self._ports.peers.ask(HEALTH, wait=_WAIT)
             except CaxtonError:
@@ -112,6 +115,9 @@ class Monitor:
             components={"routers": self._component("routers", about)},
         )
         return together([*known, here])
+
+    def _trouble(self) -> str:
+        return self._ports.streams.connection().trouble(self._ports.clock.now())
 
     async def _check_and_rest(self) -> None:
         await self.check()
@@ -131,6 +137,7 @@ class Monitor:
             states=states,
             breakers=list(self._breakers),
             round_trip=round_trip,
+            losses=self._ports.streams.connection().losses,
             behind=behind,
             fullest=max(pending.items(), key=lambda one: one[1], default=("", 0)),
             queue_size=self._queue_size,

@@ -1,4 +1,4 @@
-"""nats-py's client, which no message can make deaf: whatever bytes a stranger publishes.
+"""nats-py's client, which nothing makes deaf: no message, no late answer, no server that is silent.
 
 To a NATS server subjects are bytes, and so is the line that headers begin with. nats-py decodes
 both, and what it cannot decode ends its reading for good: the connection stays up, and not another
@@ -6,21 +6,48 @@ word is heard of any subject. It also splits lines at characters that are no sep
 cannot read what is left, and connects anew. One request silences a router, one stored message every
 router that is ever started. Here such messages arrive, with a subject that names nobody.
 
-Nor does it give up a connection that the server has ended with a complaint: it connects again.
+It comes to the same end when a PONG comes for somebody who has given up. Each of these is taken
+care of, and reading that ends all the same, for whatever reason, begins again on a new connection.
+
+What the server refuses is told to whoever listens (`Denied`): nats-py has a log line for it, and
+whoever asked waits in vain. All that is known of nats-py's own ways is kept in this module.
 """
 
 from __future__ import annotations
 
+import asyncio
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from secrets import token_hex
 from typing import Any
+from urllib.parse import ParseResult
 
-from nats.aio.client import Client
+from nats.aio.client import PING_PROTO, Client
 from nats.aio.msg import Msg
+from nats.aio.transport import TcpTransport
+from nats.errors import ConnectionDrainingError, ProtocolError
 from nats.errors import Error as NatsError
-from nats.errors import ProtocolError
+from nats.errors import TimeoutError as NoAnswer
 from nats.protocol.parser import AWAITING_CONTROL_LINE, PERMISSIONS_ERR, Parser
 
 _NO_SEPARATORS = bytes.maketrans(b"\v\f", b"??")
 """What bytes.split and re call white space and NATS does not; no token has a question mark."""
+_VIOLATION = re.compile(rb"""-ERR 'Permissions Violation for (\w+) (?:to|with [^"]*) "([^"]+)\"""")
+
+
+class Denied(NatsError):
+    """This user may not do what it has just tried."""
+
+    def __init__(self, right: str, subject: str) -> None:
+        """Say what is not allowed: to ``publish`` to a subject, or to ``subscribe`` to it."""
+        super().__init__(f"this user may not {right} to {subject}")
+        self.right = right
+        self.subject = subject
+
+
+class ReadingEnded(NatsError):
+    """Nothing is read from the connection any more, and nobody knows why."""
 
 
 class AttentiveClient(Client):
@@ -29,20 +56,121 @@ class AttentiveClient(Client):
     def __init__(self) -> None:
         super().__init__()
         self._ps = _AttentiveParser(self)
+        self._asked: dict[str, str] = {}
+        """The subjects of questions that wait for an answer, by token."""
+        self._on_denied: list[Callable[[Denied], None]] = []
+        self.refused: dict[str, Denied] = {}
+        """Subjects of this connection that nothing will be heard of."""
+
+    def on_denied(self, listener: Callable[[Denied], None]) -> Callable[[], None]:
+        """Call ``listener`` with whatever the server refuses; the returned function ends that."""
+        self._on_denied.append(listener)
+
+        def forget() -> None:
+            with suppress(ValueError):
+                self._on_denied.remove(listener)
+
+        return forget
+
+    @property
+    def last_url(self) -> ParseResult | None:
+        """The address of the server that this client has, or had last."""
+        return self._current_server.uri if self._current_server is not None else None
 
     async def _process_err(self, err_msg: str) -> None:
         """Connect again after what the server ends a connection for; nats-py would close it."""
-        if not self.is_connected or PERMISSIONS_ERR in err_msg:
-            await super()._process_err(err_msg)
+        if PERMISSIONS_ERR in err_msg:
+            await self._process_denial(err_msg)
             return
         complaint = NatsError(f"the server ended the connection: {err_msg}")
         await self._error_cb(complaint)
         await self._process_op_err(complaint)
 
-    async def _select_next_server(self) -> None:
-        """Try the server last that has just been lost, or left; nats-py may take it again."""
-        self._server_pool.sort(key=lambda server: server is self._current_server)
-        await super()._select_next_server()
+    async def _process_denial(self, err_msg: str) -> None:
+        # What nats-py hands on it has made lower case; the line itself is still there.
+        found = _VIOLATION.match(bytes(self._ps.buf))
+        if found is None:
+            await self._error_cb(NatsError(err_msg))
+            return
+        right = "publish" if found[1] == b"Publish" else "subscribe"
+        denied = Denied(right, found[2].decode("utf-8", "replace"))
+        if right == "subscribe":
+            self.refused[denied.subject] = denied
+        await self._error_cb(denied)
+        deaf = denied.subject == self._answers_to
+        for token, subject in list(self._asked.items()):
+            if deaf or (right == "publish" and subject == denied.subject):
+                self._fail(token, denied)
+        for listener in list(self._on_denied):
+            listener(denied)
+
+    @property
+    def _answers_to(self) -> str:
+        """The subject of all answers to questions."""
+        return f"{self._resp_sub_prefix.decode()}*" if self._resp_sub_prefix else ""
+
+    def _fail(self, token: str, denied: Denied) -> None:
+        future = self._resp_map.get(token)
+        if future is not None and not future.done():
+            future.set_exception(denied)
+
+    async def _request_new_style(
+        self,
+        subject: str,
+        payload: bytes,
+        timeout: float = 1,  # noqa: ASYNC109 - nats-py's own signature
+        headers: dict[str, Any] | None = None,
+    ) -> Msg:
+        """Ask as nats-py does, but wait for no answer once the question has been refused."""
+        if self.is_draining_pubs:
+            raise ConnectionDrainingError
+        if not self._resp_sub_prefix:
+            await self._init_request_sub()
+        if self._answers_to in self.refused:
+            raise self.refused[self._answers_to]
+        token = f"{self._nuid.next().decode()}{token_hex(2)}"
+        answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        self._resp_map[token] = answer
+        self._asked[token] = subject
+        try:
+            # Writing may take its time, too: until there is room for what is written.
+            async with asyncio.timeout(timeout):
+                reply = f"{self._answers_to[:-1]}{token}"
+                await self.publish(subject, payload, reply=reply, headers=headers)
+                return await answer
+        except TimeoutError:
+            raise NoAnswer from None
+        finally:
+            self._resp_map.pop(token, None)
+            self._asked.pop(token, None)
+
+    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
+        """Ask behind all that was written before; nats-py's PING overtakes what still waits.
+
+        Its PONG would say nothing of that: a flush could return before the server has a
+        subscription, a request, or the end of either.
+        """
+        self._pongs.append(future or asyncio.get_running_loop().create_future())
+        await self._send_command(PING_PROTO)
+        await self._flush_pending()
+
+    async def _process_pong(self) -> None:
+        """Tell whoever waits for it; nats-py's reading ends when that one has given up."""
+        if self._pongs:
+            waiting = self._pongs.pop(0)
+            if not waiting.done():
+                waiting.set_result(True)
+            self._pongs_received += 1
+            self._pings_outstanding = 0
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
+    ) -> None:
+        """Hand the message on; that one cannot be, is told, and is no reason to read no further."""
+        try:
+            await super()._process_msg(sid, subject, reply, data, headers)
+        except Exception as error:  # noqa: BLE001 - anything that a stranger's message leads to
+            await self._error_cb(error)
 
     async def _process_headers(self, headers: Any) -> dict[str, str] | None:
         """Return the headers; none if they do not even begin like headers."""
@@ -63,6 +191,36 @@ class AttentiveClient(Client):
         return super()._build_message(  # type: ignore[no-any-return]
             sid, _readable(subject), _readable(reply), data, headers
         )
+
+    async def _read_loop(self) -> None:
+        """Read until the connection ends; should reading end before that, connect again."""
+        await super()._read_loop()
+        if self.is_connected and asyncio.current_task() is self._reading_task:
+            ended = ReadingEnded("reading from the connection has ended by an error of nats-py")
+            await self._error_cb(ended)
+            await self._process_op_err(ended)
+
+    async def _attempt_reconnect(self) -> None:
+        """Connect again, whatever goes wrong meanwhile.
+
+        nats-py ends the old connection politely, which a server that has fallen silent never lets
+        come to its end; and what it did not expect of a new one ends its trying.
+        """
+        self.refused.clear()
+        while not self.is_closed:
+            self._abort()
+            try:
+                await super()._attempt_reconnect()
+            except Exception as error:  # noqa: BLE001 - one server may talk any nonsense
+                await self._error_cb(error)
+                await asyncio.sleep(self.options["reconnect_time_wait"])
+            else:
+                return
+
+    def _abort(self) -> None:
+        transport = self._transport
+        if isinstance(transport, TcpTransport) and transport._io_writer is not None:  # noqa: SLF001
+            transport._io_writer.transport.abort()  # noqa: SLF001
 
 
 class _AttentiveParser(Parser):

@@ -10,26 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import msgspec
-from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
+from caxton_nats.core.connection_state import ConnectionState
 from caxton_nats.core.errors import (
-    CaxtonError,
     ConfigurationError,
-    NotConnected,
+    PermissionDenied,
     PublishUnconfirmed,
     TransportError,
 )
 from caxton_nats.core.reading import UNREADABLE
+from caxton_nats.jetstream.addresses import cannot_connect, without_password
 from caxton_nats.jetstream.client import AttentiveClient
 from caxton_nats.jetstream.errors import NO_QUORUM, api_error, translate
 from caxton_nats.jetstream.reach import Reach
+from caxton_nats.jetstream.reconnection import WAIT, Reconnection
 from caxton_nats.tasks import end, heeding_cancellation
 
 MINIMUM_SERVER = (2, 14, 3)
@@ -40,15 +40,15 @@ _REPEATABLE = (
     *("CONSUMER.INFO.", "CONSUMER.LIST.", "CONSUMER.CREATE."),
 )
 """What does nothing more when it is asked twice."""
-_NO_ADDRESS = ("invalid connect url", "invalid hostname", "mixing of websocket")
-"""What nats-py says of addresses, with an exception class that says nothing."""
+PING = 5.0
+"""Seconds between two pings; a server that has left two of them unanswered is given up."""
 log = logging.getLogger("caxton_nats.jetstream")
 
 
 class Connection:
     """A live connection; make one with `connect`."""
 
-    def __init__(self, client: Client, *, timeout: float) -> None:
+    def __init__(self, client: AttentiveClient, *, timeout: float) -> None:
         self.client = client
         self.timeout = timeout
         self._listeners: list[Callable[[], None]] = []
@@ -56,8 +56,7 @@ class Connection:
         self._moving: asyncio.Task[None] | None = None
         self.reach = Reach(self._move)
         """Is told what the server confirmed and what it did not."""
-        self.losses = 0
-        """How often the connection was lost."""
+        self.reconnection = Reconnection()
 
     @property
     def max_payload(self) -> int:
@@ -75,6 +74,20 @@ class Connection:
         """Whether there is a live connection now."""
         return bool(self.client.is_connected)
 
+    @property
+    def losses(self) -> int:
+        """How often the connection was lost."""
+        return self.reconnection.losses
+
+    def state(self) -> ConnectionState:
+        """Return whether there is a connection, and how it is tried to get it back if not."""
+        return self.reconnection.state(self._server)
+
+    @property
+    def _server(self) -> str:
+        url = self.client.connected_url or self.client.last_url
+        return without_password(url.geturl()) if url is not None else ""
+
     def on_reconnect(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call ``listener`` after each reconnection; the returned function ends that."""
         self._listeners.append(listener)
@@ -88,12 +101,21 @@ class Connection:
 
     def reconnected(self) -> None:
         """Tell the listeners; nats-py has subscribed again by now."""
+        state = self.state()
+        log.info(
+            "connected again to NATS at %s, after %.1f s and %d attempts",
+            self._server,
+            state.down_for.total_seconds(),
+            state.attempts,
+        )
+        self.reconnection.found()
         for listener in list(self._listeners):
             listener()
 
     async def disconnected(self) -> None:
         """Count it; log it, unless it was meant."""
-        self.losses += 1
+        lost = self.client.last_url
+        self.reconnection.lost(lost.netloc if lost is not None else "")
         if not self._closing:
             log.warning("connection to NATS lost; trying again until it is back")
 
@@ -161,6 +183,22 @@ class Connection:
             log.warning("nothing is confirmed through %s: trying another server", where)
             self._moving = asyncio.create_task(self.client.force_reconnect())
 
+    async def listening(self, *subjects: str) -> None:
+        """Return once the server knows of our subscriptions.
+
+        Raises:
+            PermissionDenied: this user may not subscribe to one of these subjects.
+            TransportError: no answer.
+        """
+        try:
+            with heeding_cancellation():
+                await self.client.flush(timeout=self.timeout)  # type: ignore[arg-type]
+        except (NatsError, TimeoutError) as error:
+            raise translate(error, "subscribing") from None
+        for subject in subjects:
+            if subject in self.client.refused:
+                raise translate(self.client.refused[subject], "subscribing")
+
     async def close(self) -> None:
         """Flush what was published, then close."""
         self._listeners.clear()
@@ -221,11 +259,12 @@ async def _open(connection: Connection, url: str, name: str) -> None:
             # While it is being opened again each try fails anew; that it is lost has been said.
             level = logging.WARNING if connection.is_connected else logging.DEBUG
             log.log(level, "NATS: %s", str(error) or type(error).__name__)
+            if not connection.is_connected:
+                connection.reconnection.reason = str(error) or type(error).__name__
         else:
             failures.put_nowait(error)
 
     async def on_reconnect() -> None:
-        log.info("connected again to NATS")
         connection.reconnected()
 
     connecting = asyncio.create_task(
@@ -234,8 +273,11 @@ async def _open(connection: Connection, url: str, name: str) -> None:
             name=name,
             connect_timeout=int(max(1, connection.timeout)),
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.25,  # type: ignore[arg-type]  # any number of seconds works
-            ping_interval=20,
+            reconnect_time_wait=WAIT,  # type: ignore[arg-type]  # any number of seconds works
+            reconnect_to_server_handler=connection.reconnection.choose,
+            ping_interval=PING,  # type: ignore[arg-type]
+            max_outstanding_pings=2,
+            flusher_queue_size=0,
             error_cb=on_error,
             reconnected_cb=on_reconnect,
             disconnected_cb=connection.disconnected,
@@ -251,7 +293,7 @@ async def _open(connection: Connection, url: str, name: str) -> None:
         opened = True
         return
     await connection.abandon()
-    raise _cannot_connect(url, reason)
+    raise cannot_connect(url, reason)
 
 
 async def _outcome(
@@ -266,20 +308,6 @@ async def _outcome(
     if failed in done:
         return failed.result()
     return TimeoutError("no answer in time")
-
-
-def _cannot_connect(url: str, reason: BaseException) -> CaxtonError:
-    if any(words in str(reason) for words in _NO_ADDRESS):
-        return ConfigurationError(
-            "is no address of a server",
-            field="nats_url",
-            value=without_password(url),
-            hint="for example nats://127.0.0.1:4222",
-        )
-    return NotConnected(
-        f"cannot connect to {without_password(url)}: {str(reason) or type(reason).__name__}",
-        hint="is a server running there? `caxton up` starts one",
-    )
 
 
 async def _all_failed(failures: asyncio.Queue[Exception], servers: int) -> Exception:
@@ -301,17 +329,11 @@ async def _check_server(connection: Connection) -> None:
         )
     try:
         await connection.api("INFO")
+    except PermissionDenied:
+        raise
     except Exception as error:
         raise ConfigurationError(
             f"JetStream is off on this server, or not allowed for this account ({error})",
             field="nats_url",
             hint="start nats-server with -js, or put `jetstream {}` into its configuration",
         ) from error
-
-
-def without_password(url: str) -> str:
-    """Return the addresses with ``***`` for whatever a user wrote before the @."""
-    # A password may contain @, / and commas as well as it may lack a scheme before it.
-    return ",".join(
-        re.sub(r"^(\w+://)?.*@", r"\1***@", server) for server in re.split(r",(?=\w+://)", url)
-    )

@@ -18,6 +18,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from caxton_nats.core.errors import CaxtonError, PublishUnconfirmed, StreamMissing, TransportError
+from caxton_nats.jetstream.client import Denied
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import translate
 from caxton_nats.jetstream.headers import (
@@ -118,18 +119,26 @@ async def batch(connection: Connection, stream: str, request: dict[str, Any]) ->
 
     Raises:
         StreamMissing: no such stream. PublishUnconfirmed: no end within the time limit.
+        PermissionDenied: this user may not read there.
     """
     inbox = connection.client.new_inbox()
-    arrived: asyncio.Queue[Msg] = asyncio.Queue()
+    address = f"$JS.API.DIRECT.GET.{stream}"
+    arrived: asyncio.Queue[Msg | Denied] = asyncio.Queue()
+
+    def on_denied(denied: Denied) -> None:
+        if denied.subject in (address, inbox):
+            arrived.put_nowait(denied)
+
+    forget = connection.client.on_denied(on_denied)
     subscription = await connection.client.subscribe(inbox, cb=arrived.put)
     found: list[Record] = []
     try:
-        await connection.client.publish(
-            f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(request), reply=inbox
-        )
+        await connection.client.publish(address, msgspec.json.encode(request), reply=inbox)
         while True:
             async with asyncio.timeout(connection.timeout):
                 message = await arrived.get()
+            if isinstance(message, Denied):
+                raise translate(message, f"reading {stream}")
             record = _record(message)
             if record is None:
                 return found
@@ -139,6 +148,7 @@ async def batch(connection: Connection, stream: str, request: dict[str, Any]) ->
     except NatsError as error:
         raise translate(error, f"reading {stream}") from None
     finally:
+        forget()
         await subscription.unsubscribe()
 
 

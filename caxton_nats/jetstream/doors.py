@@ -119,7 +119,7 @@ class Doors:
                 )
             )
         # Who was told that the doors are open may send at once.
-        await self._connection.client.flush()
+        await self._connection.listening(*(one.subject for one in self._subscriptions))
 
     async def close(self, *, within: float = 10.0) -> None:
         """Refuse new requests, answer those that are in, if that takes no more seconds than these.

@@ -13,6 +13,7 @@ from caxton_nats.core.errors import (
     CaxtonError,
     ConfigurationError,
     NotConnected,
+    PermissionDenied,
     PublishUnconfirmed,
     QueueFull,
     RevisionConflict,
@@ -20,6 +21,7 @@ from caxton_nats.core.errors import (
     StreamMissing,
     TransportError,
 )
+from caxton_nats.jetstream.client import Denied
 
 _DOWN = (
     client.ConnectionClosedError,
@@ -82,6 +84,8 @@ def translate(error: Exception, what: str) -> CaxtonError:
     """Return our error for one of nats-py's; ``what`` says what was being done."""
     if isinstance(error, CaxtonError):
         return error
+    if isinstance(error, Denied):
+        return denied(error, what)
     # nats-py leaves its fields out where it makes such an error itself (KeyNotFoundError).
     code = getattr(error, "err_code", None)
     if isinstance(error, js.APIError) and code:
@@ -90,6 +94,16 @@ def translate(error: Exception, what: str) -> CaxtonError:
         if isinstance(error, kinds):
             return kind(f"{what}: {reason}", hint=hint)
     return TransportError(f"{what}: {type(error).__name__}: {error}")
+
+
+def denied(error: Denied, what: str) -> PermissionDenied:
+    """Return our error for what this user may not do."""
+    return PermissionDenied(
+        f"{what}: the server does not let this user {error.right} there",
+        field=error.subject,
+        value=error.right,
+        hint=f"add {error.subject} to the user's permissions to {error.right}",
+    )
 
 
 def api_error(err_code: int, description: str, what: str) -> CaxtonError:

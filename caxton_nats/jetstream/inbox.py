@@ -23,6 +23,7 @@ from nats.errors import Error as NatsError
 
 from caxton_nats.core.disposition import Disposition, Nak
 from caxton_nats.core.errors import CaxtonError, StreamMissing, TransportError
+from caxton_nats.jetstream.client import Denied
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import translate
 from caxton_nats.jetstream.headers import DESCRIPTION, STATUS, kept_headers
@@ -50,6 +51,7 @@ class PullInbox:
         self._connection = connection
         self._stream = stream
         self._consumer = consumer
+        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._reply = connection.client.new_inbox()
         self._subscription: Subscription | None = None
         self._buffer: deque[Delivery] = deque()
@@ -58,6 +60,7 @@ class PullInbox:
         self._ends_at = 0.0
         self._failure: CaxtonError | None = None
         self._forget = connection.on_reconnect(self._reset)
+        self._forget_denied = connection.client.on_denied(self._on_denied)
 
     async def start(self) -> None:
         """Listen for deliveries."""
@@ -74,8 +77,11 @@ class PullInbox:
 
         Raises:
             StreamMissing: the consumer or its stream is gone.
+            PermissionDenied: this user may not pull, or not hear the answer.
             TransportError: the pull could not be sent.
         """
+        if self._reply in self._connection.client.refused:
+            self._on_denied(self._connection.client.refused[self._reply])
         deadline = monotonic() + wait.total_seconds()
         while not self._buffer:
             remaining = deadline - monotonic()
@@ -85,7 +91,10 @@ class PullInbox:
             if remaining <= 0:
                 return []
             self._arrived.clear()
-            if self._outstanding <= 0 or monotonic() > self._ends_at + _GRACE:
+            lost = self._outstanding > 0 and monotonic() > self._ends_at + _GRACE
+            if lost:
+                self._connection.reach.unconfirmed(self._connection.reach.now())
+            if lost or self._outstanding <= 0:
                 await self._pull(limit, remaining)
             # Not wait_for: that of Python 3.11 can swallow a cancellation.
             with suppress(TimeoutError):
@@ -117,6 +126,7 @@ class PullInbox:
     async def close(self) -> list[Delivery]:
         """Stop pulling; return what came and nobody has fetched."""
         self._forget()
+        self._forget_denied()
         subscription, self._subscription = self._subscription, None
         if subscription is None:
             return []
@@ -192,7 +202,7 @@ class PullInbox:
         self._ends_at = monotonic() + expires
         try:
             await self._connection.client.publish(
-                f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}",
+                self._next,
                 msgspec.json.encode(request),
                 reply=self._reply,
             )
@@ -225,6 +235,13 @@ class PullInbox:
             self._failure = StreamMissing(f"the consumer {where} is gone ({status})")
         elif status.startswith("409") and not any(word in status for word in _PASSING):
             self._failure = TransportError(f"pull from {where} refused ({status})")
+
+    def _on_denied(self, denied: Denied) -> None:
+        """Unless it is told, a pull that the server refuses looks like an empty mailbox."""
+        if denied.subject in (self._next, self._reply):
+            self._outstanding = 0
+            self._failure = translate(denied, f"pull from {self._stream} {self._consumer}")
+            self._arrived.set()
 
     def _reset(self) -> None:
         self._outstanding = 0

@@ -23,6 +23,7 @@ from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.core.registry import Address
 from caxton_nats.core.remote import NodeId
 from caxton_nats.jetstream import subjects, topology
+from caxton_nats.jetstream.client import Denied
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import translate
 from caxton_nats.jetstream.headers import MSG_ID, STATUS
@@ -52,7 +53,7 @@ class NatsLinks:
         self._options = options
         unique = connection.client.new_inbox().rsplit(".", 1)[-1]
         self._reply = f"{subjects.LINK}.reply.{token(platform)}.{unique}"
-        self._asked: dict[str, asyncio.Future[Msg]] = {}
+        self._asked: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
         self._listening: asyncio.Task[None] | None = None
         self._last = 0
 
@@ -168,7 +169,7 @@ class NatsLinks:
         self._last += 1
         name = str(self._last)
         answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        self._asked[name] = answer
+        self._asked[name] = subject, answer
         try:
             await self._listen()
             await self._connection.client.publish(
@@ -190,9 +191,15 @@ class NatsLinks:
         await self._listening
 
     async def _subscribe(self) -> None:
+        self._connection.client.on_denied(self._on_denied)
         await self._connection.client.subscribe(f"{self._reply}.*", cb=self._on_answer)
 
     async def _on_answer(self, message: Msg) -> None:
-        answer = self._asked.get(message.subject.rsplit(".", 1)[-1])
-        if answer is not None and not answer.done():
-            answer.set_result(message)
+        asked = self._asked.get(message.subject.rsplit(".", 1)[-1])
+        if asked is not None and not asked[1].done():
+            asked[1].set_result(message)
+
+    def _on_denied(self, denied: Denied) -> None:
+        for subject, answer in self._asked.values():
+            if denied.subject in (subject, f"{self._reply}.*") and not answer.done():
+                answer.set_exception(denied)

@@ -67,7 +67,7 @@ class NatsPeers:
             f"{subjects.ROUTER}.{self._own_id}.*", cb=self._on_question
         )
         # Who finds the record must find somebody who answers.
-        await self._connection.client.flush()
+        await self._connection.listening(self._subscription.subject)
         await self._announce()
         # Somebody may have found us gone meanwhile.
         self._forget = self._connection.on_reconnect(lambda: self._start(self._announce_again()))

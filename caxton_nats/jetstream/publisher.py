@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import msgspec
 from nats.aio.msg import Msg
@@ -24,6 +24,7 @@ from caxton_nats.core.errors import (
 )
 from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.core.routing import mailbox_full
+from caxton_nats.jetstream.client import Denied
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import api_error, translate
 from caxton_nats.jetstream.headers import MSG_ID, STATUS
@@ -77,12 +78,13 @@ class JetStreamPublisher:
         self._freed = asyncio.Event()
         self._entrance = asyncio.Lock()
         self._inbox = connection.client.new_inbox()
-        self._waiting: dict[str, asyncio.Future[Stored | CaxtonError]] = {}
+        self._waiting: dict[str, tuple[Post, asyncio.Future[Stored | CaxtonError]]] = {}
         self._next = 0
 
     async def start(self) -> None:
         """Listen for acks."""
         self._connection.on_reconnect(self._give_up_waiting)
+        self._connection.client.on_denied(self._on_denied)
         await self._connection.client.subscribe(f"{self._inbox}.*", cb=self._on_ack)
 
     def new_id(self) -> str:
@@ -168,16 +170,23 @@ class JetStreamPublisher:
             future: asyncio.Future[Stored | CaxtonError] = (
                 asyncio.get_running_loop().create_future()
             )
-            self._waiting[token] = future
+            self._waiting[token] = post, future
             tokens.append(token)
             futures.append(future)
-            await self._write(post, token, future)
         patience = self._connection.timeout / 2
-        _, silent = await asyncio.wait(futures, timeout=patience)
-        if silent and not await self._explain(posts, futures):
-            await asyncio.wait(futures, timeout=patience)
-        for token in tokens:
-            self._waiting.pop(token, None)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    # Writing may take its time, too: until there is room for what is written.
+                    for post, token, future in zip(posts, tokens, futures, strict=True):
+                        await self._write(post, token, future)
+                    await asyncio.wait(futures)
+            silent = not all(future.done() for future in futures)
+            if silent and not await self._explain(posts, futures):
+                await asyncio.wait(futures, timeout=patience)
+        finally:
+            for token in tokens:
+                self._waiting.pop(token, None)
         results = [
             future.result() if future.done() else _unconfirmed(post)
             for post, future in zip(posts, futures, strict=True)
@@ -193,7 +202,7 @@ class JetStreamPublisher:
 
     def _give_up_waiting(self) -> None:
         """What went out on a connection that was lost is published again at once."""
-        for future in self._waiting.values():
+        for _, future in self._waiting.values():
             if not future.done():
                 future.set_result(PublishUnconfirmed("the connection was lost before the PubAck"))
 
@@ -221,13 +230,18 @@ class JetStreamPublisher:
                 headers=dict(post.headers) or None,
             )
         except (NatsError, ValueError) as error:
-            future.set_result(translate(error, f"publish to {post.subject}"))
+            if not future.done():
+                future.set_result(translate(error, f"publish to {post.subject}"))
 
     async def _on_ack(self, message: Msg) -> None:
-        future = self._waiting.pop(message.subject.rsplit(".", 1)[-1], None)
-        if future is None or future.done():
-            return
-        future.set_result(read_ack(message))
+        waiting = self._waiting.pop(message.subject.rsplit(".", 1)[-1], None)
+        if waiting is not None and not waiting[1].done():
+            waiting[1].set_result(read_ack(message))
+
+    def _on_denied(self, denied: Denied) -> None:
+        for post, future in self._waiting.values():
+            if denied.subject in (post.subject, f"{self._inbox}.*") and not future.done():
+                future.set_result(translate(denied, f"publish to {post.subject}"))
 
 
 def read_ack(message: Msg) -> Stored | CaxtonError:

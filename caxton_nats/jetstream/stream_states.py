@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from caxton_nats.core.connection_state import ConnectionState
 from caxton_nats.core.stream_state import Role, StreamState
 from caxton_nats.jetstream import subjects
 from caxton_nats.jetstream.connection import Connection
@@ -36,6 +37,10 @@ class StreamStates:
         there = [_state(name, info) for name, info in found.items() if name.startswith(_OURS)]
         gone = [name for name in self._expected if name not in found]
         return there + [StreamState(name=name, role=_role(name), missing=True) for name in gone]
+
+    def connection(self) -> ConnectionState:
+        """Return the state of the connection."""
+        return self._connection.state()
 
     async def _list(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []

@@ -17,8 +17,9 @@ from typing import Any, Literal
 import msgspec
 
 from caxton_nats.core.conversation import Terms
-from caxton_nats.core.errors import ConfigurationError, StreamMissing, TransportError
+from caxton_nats.core.errors import ConfigurationError, TransportError
 from caxton_nats.jetstream.connection import Connection
+from caxton_nats.jetstream.remaking import any_mailbox, check_shards, config_of, first_sequence
 from caxton_nats.jetstream.stream_files import (
     LIFETIME,
     MARK,
@@ -38,7 +39,6 @@ from caxton_nats.jetstream.subjects import (
     ARCHIVE_BUCKET,
     DLQ_STREAM,
     INGRESS_STREAM,
-    MAILBOX_STREAM,
 )
 
 __all__ = [
@@ -107,7 +107,7 @@ def compare(wanted: Json, actual: Json | None) -> Difference | None:
 async def inspect(connection: Connection, options: Options) -> list[Difference]:
     """Return every difference between the files and the server."""
     wanted = streams(options)
-    actual = await asyncio.gather(*(_actual(connection, config["name"]) for config in wanted))
+    actual = await asyncio.gather(*(config_of(connection, config["name"]) for config in wanted))
     found = (compare(config, was) for config, was in zip(wanted, actual, strict=True))
     return [difference for difference in found if difference is not None]
 
@@ -131,13 +131,16 @@ async def apply(connection: Connection, options: Options) -> list[Difference]:
     for stream in sorted(lowered):
         await _check_room(connection, stream, options.queue_size)
     by_name = {config["name"]: config for config in streams(options)}
+    missing = {one.stream for one in differences if one.kind == "missing"}
+    first = await first_sequence(connection, [one for one in by_name if one not in missing])
     for difference in differences:
         config = by_name[difference.stream]
         if difference.stream in lowered:
             await _lower_queue(connection, config, difference)
         else:
             verb = "CREATE" if difference.kind == "missing" else "UPDATE"
-            await _change(connection, verb, config)
+            begins = {"first_seq": first} if verb == "CREATE" and first > 1 else {}
+            await _change(connection, verb, {**config, **begins})
     return differences
 
 
@@ -147,14 +150,14 @@ async def discover(connection: Connection) -> Deployment | None:
     Raises:
         ConfigurationError: the stream CAXTON_INGRESS is not ours.
     """
-    config = await _actual(connection, INGRESS_STREAM)
+    config = await config_of(connection, INGRESS_STREAM)
     if config is None:
         return None
     metadata = config.get("metadata") or {}
     if MARK not in metadata:
         raise _foreign(INGRESS_STREAM)
-    mailbox = await _actual(connection, f"{MAILBOX_STREAM}0")
-    if mailbox is None or SHARDS not in metadata:
+    mailbox = await any_mailbox(connection, int(metadata.get(SHARDS, 0)))
+    if mailbox is None:
         # Interrupted, or added by hand: applying the topology completes it.
         return None
     return Deployment(
@@ -183,10 +186,10 @@ async def agreed(connection: Connection) -> Options | None:
     if deployment is None:
         return None
     default = Options()
-    mailbox = await _actual(connection, f"{MAILBOX_STREAM}0") or {}
-    ingress = await _actual(connection, INGRESS_STREAM) or {}
-    letters = await _actual(connection, DLQ_STREAM) or {}
-    archive = await _actual(connection, f"KV_{ARCHIVE_BUCKET}") or {}
+    mailbox = await any_mailbox(connection, deployment.shards) or {}
+    ingress = await config_of(connection, INGRESS_STREAM) or {}
+    letters = await config_of(connection, DLQ_STREAM) or {}
+    archive = await config_of(connection, f"KV_{ARCHIVE_BUCKET}") or {}
     return Options(
         platform=deployment.platform,
         shards=deployment.shards,
@@ -213,15 +216,6 @@ async def ensure_consumer(connection: Connection, stream: str, config: Json) -> 
     if "filter_subject" in config:
         subject += f".{config['filter_subject']}"
     await connection.api(subject, {"stream_name": stream, "config": config, "action": ""})
-
-
-async def _actual(connection: Connection, name: str) -> Json | None:
-    try:
-        answer = await connection.api(f"STREAM.INFO.{name}")
-    except StreamMissing:
-        return None
-    config: Json = answer["config"]
-    return config
 
 
 async def _change(connection: Connection, verb: str, config: Json) -> None:
@@ -267,17 +261,10 @@ def _check_possible(difference: Difference) -> None:
 
 
 async def _check_agreed(connection: Connection, options: Options) -> None:
+    await check_shards(connection, options.shards)
     deployment = await discover(connection)
     if deployment is None:
         return
-    if deployment.shards != options.shards:
-        raise ConfigurationError(
-            "this deployment has another number of shards; mail would be looked for elsewhere",
-            field="shards",
-            limit=deployment.shards,
-            value=options.shards,
-            hint="keep the number, or start on an empty server",
-        )
     if deployment.platform != options.platform:
         raise ConfigurationError(
             "this deployment has another name, and its agents and their mail carry it",

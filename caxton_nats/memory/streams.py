@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from caxton_nats.core.connection_state import ConnectionState
 from caxton_nats.core.stream_state import Role, StreamState
 from caxton_nats.memory.mail import turn
 from caxton_nats.memory.stores import MemoryDeadLetters
@@ -34,6 +35,10 @@ class MemoryStreams:
             _state(self._outbound, Role.OUTBOUND),
             self._dead_letters.state(),
         ]
+
+    def connection(self) -> ConnectionState:
+        """Return that nothing can be lost on the way."""
+        return ConnectionState(connected=True)
 
 
 def _state(stream: Stream, role: Role, *, max_messages: int | None = None) -> StreamState:

@@ -1,9 +1,10 @@
-"""What the streams of a platform hold, for statistics and health."""
+"""What the streams of a platform hold, and whether there is a connection to them, for health."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
+from caxton_nats.core.connection_state import ConnectionState
 from caxton_nats.core.stream_state import StreamState
 
 
@@ -16,3 +17,6 @@ class Streams(Protocol):
         Raises:
             TransportError: no answer.
         """
+
+    def connection(self) -> ConnectionState:
+        """Return the state of the connection that this process has to all of them."""

@@ -151,9 +151,10 @@ def test_no_connection() -> None:
 def test_figures_are_numbers_of_the_observation() -> None:
     """Metrics tell what was seen, well or not."""
     state = stream(Role.INGRESS, messages=5, first_at=NOON - A_SECOND)
-    findings = examine(seen(state, round_trip=A_SECOND, fullest=("bob@here", 5)), NOON)
+    observed = seen(state, round_trip=A_SECOND, losses=2, fullest=("bob@here", 5))
+    findings = examine(observed, NOON)
     assert findings["ingress"].metrics == {"messages": 5, "fill": 0.05, "waiting_seconds": 1}
-    assert findings["connection"].metrics == {"round_trip_ms": 1000}
+    assert findings["connection"].metrics == {"round_trip_ms": 1000, "losses": 2}
     assert findings["mailboxes"].metrics["fullest_mailbox"] == 0.5
 
 

@@ -63,7 +63,7 @@ class Failing:
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(self._real, name)
-        if not callable(real) or name == "address":
+        if not callable(real) or name in ("address", "connection"):
             return real
 
         async def call(*arguments: Any, **named: Any) -> Any:

@@ -16,8 +16,11 @@ class Proxy:
         self._listener: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._clients: set[asyncio.StreamWriter] = set()
         self._flows = asyncio.Event()
         self._flows.set()
+        self._frozen: list[asyncio.Event] = []
+        self._deaf = False
         self.port = 0
 
     @property
@@ -33,6 +36,8 @@ class Proxy:
         """End all connections, and refuse new ones."""
         if self._listener is not None:
             self._listener.close()
+        for frozen in self._frozen:
+            frozen.set()
         for writer in self._writers:
             writer.transport.abort()
         if self._tasks:
@@ -42,6 +47,17 @@ class Proxy:
         """Keep all connections, and let nothing through."""
         self._flows.clear()
 
+    def freeze(self) -> None:
+        """Keep the connections there are, and let nothing through them ever again."""
+        self.stall()
+        self._frozen.append(self._flows)
+        self._flows = asyncio.Event()
+        self._flows.set()
+
+    def swallow(self, *, answers: bool) -> None:
+        """Lose what the server says from now on, or no more."""
+        self._deaf = answers
+
     def flow(self) -> None:
         """Let through what has been kept back, and what comes now."""
         self._flows.set()
@@ -49,15 +65,21 @@ class Proxy:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         onward, out = await asyncio.open_connection(self._server.hostname, self._server.port)
         self._writers |= {writer, out}
+        self._clients.add(writer)
+        flows = self._flows
         for source, target in ((reader, out), (onward, writer)):
-            task = asyncio.create_task(self._forward(source, target))
+            task = asyncio.create_task(self._forward(source, target, flows))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _forward(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _forward(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, flows: asyncio.Event
+    ) -> None:
         with suppress(OSError):
             while data := await source.read(65_536):
-                await self._flows.wait()
+                await flows.wait()
+                if self._deaf and target in self._clients:
+                    continue
                 target.write(data)
                 await target.drain()
         target.close()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
 
 import pytest
 from nats.aio.msg import Msg
 
 from caxton_nats.jetstream.connection import Connection, connect
+from tests.plugins.stranger import Stranger, visiting
 
 SUBJECTS = [b"in.\xff", b"in.a\xc3", b"in.a\x0bb", b"in.a\x0cb", b"in.a\x00b"]
 REPLIES = [b"to.\xff", b"to.a\x0bb", b"to.\x0c"]
@@ -21,32 +21,10 @@ HEADERS = [
 ]
 
 
-class Stranger:
-    """Speaks to the server in plain bytes, as a client of any language might."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    async def publish(
-        self, subject: bytes, body: bytes, *, reply: bytes = b"", headers: bytes = b""
-    ) -> None:
-        words = [b"HPUB" if headers else b"PUB", subject, *([reply] if reply else [])]
-        words += [b"%d" % len(headers)] if headers else []
-        words += [b"%d" % len(headers + body)]
-        self._writer.write(b" ".join(words) + b"\r\n" + headers + body + b"\r\nPING\r\n")
-        while (line := await self._reader.readline()) != b"PONG\r\n":
-            assert line.startswith((b"INFO", b"PING")), line
-
-
 @pytest.fixture
 async def stranger(embedded_url: str) -> AsyncIterator[Stranger]:
-    where = urlsplit(embedded_url)
-    reader, writer = await asyncio.open_connection(where.hostname, where.port)
-    writer.write(b'CONNECT {"verbose":false,"headers":true}\r\n')
-    yield Stranger(reader, writer)
-    writer.close()
-    await writer.wait_closed()
+    async with visiting(embedded_url) as stranger:
+        yield stranger
 
 
 @pytest.fixture
@@ -110,7 +88,7 @@ async def test_odd_subject_before_much_else(stranger: Stranger, heard: asyncio.Q
     """It does not hold up what comes in the same breath: nats-py would wait for more of its line."""
     body = b"x" * 6_000  # more than a line may have
     for subject in (b"in.a\x0bb", b"in.plain"):
-        stranger._writer.write(b"PUB %s %d\r\n%s\r\n" % (subject, len(body), body))
+        stranger.write(b"PUB %s %d\r\n%s\r\n" % (subject, len(body), body))
     await stranger.publish(b"in.last", b"last")
     for _ in range(2):
         await expect(heard, body)

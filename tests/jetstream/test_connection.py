@@ -15,7 +15,8 @@ from caxton_nats.core.errors import (
     StreamMissing,
     TransportError,
 )
-from caxton_nats.jetstream.connection import connect, without_password
+from caxton_nats.jetstream.addresses import without_password
+from caxton_nats.jetstream.connection import connect
 from caxton_nats.jetstream.embedded import EmbeddedOptions
 from tests.plugins.eventually import eventually
 from tests.plugins.servers import StartServer
