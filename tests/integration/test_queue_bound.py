@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
 from caxton_nats.core.errors import QueueFull
+from caxton_nats.engine.platform import Platform
 from caxton_nats.ports import Receipt
 from caxton_nats.sdk.agent import Agent
 from caxton_nats.sdk.context import Context
@@ -83,3 +85,54 @@ async def test_full_mailbox_fails_alone_in_a_multicast(lab: Lab, door: str) -> N
     assert isinstance(bobs.error, QueueFull)
     assert carols.error is None
     await eventually(lambda: carol.contents == [2])
+
+
+async def test_bound_is_exact_at_the_third_door(lab: Lab) -> None:
+    """What was submitted beyond the bound becomes dead letters, and their sender is told of each."""
+    chosen: dict[str, object] = {"queue_size": LIMIT, "max_retries": 1}
+    routers = [await lab.router(**chosen) for _ in range(2)]
+    bob = await lab.register("bob", routers[0])
+    nats = await lab.nats()
+    body = json.dumps({"performative": "inform", "receiver": "bob"}).encode()
+
+    async def submit(sender: int) -> None:
+        answer = json.loads(await nats.request(f"caxton.submit.s-{sender}", body, what="submit"))
+        assert answer["stream"] == "CAXTON_INGRESS", answer
+
+    await asyncio.gather(*(submit(number % 3) for number in range(LIMIT * 4)))
+    dead = routers[0].ports.dead_letters
+
+    async def settled() -> bool:
+        return sum((await dead.count()).values()) == LIMIT * 3
+
+    await eventually(settled)
+    assert {reason for _, reason in await dead.count()} == {"QueueFull"}
+    assert (await routers[0].ports.mailboxes.pending())[bob] == LIMIT
+
+
+async def test_a_full_inbound_queue_is_told_to_whoever_submits(lab: Lab) -> None:
+    """Exactly as many wait as may; the PubAck of the next one is an error that names the bound."""
+    platform = await lab.platform(ingress_size=10, batch_size=1)
+    await lab.register("bob", platform)
+    nats = await lab.nats()
+    body = json.dumps({"performative": "inform", "receiver": "bob"}).encode()
+    answers = [
+        json.loads(one)
+        for one in await asyncio.gather(
+            *(nats.request("caxton.submit.alice", body, what="submit") for _ in range(40))
+        )
+    ]
+    refused = [one["error"] for one in answers if "error" in one]
+    assert len(refused) == 30
+    assert {(one["err_code"], one["description"]) for one in refused} == {
+        (10077, "maximum messages exceeded")
+    }
+    await lab.router(batch_size=1)
+    await eventually(lambda: _has(platform, 10))
+    answer = json.loads(await nats.request("caxton.submit.alice", body, what="submit"))
+    assert "error" not in answer
+    await eventually(lambda: _has(platform, 11))
+
+
+async def _has(platform: Platform, number: int) -> bool:
+    return (await platform.ports.mailboxes.pending()).get(platform.agent_id("bob")) == number
