@@ -39,6 +39,8 @@ class Reception:
         """
         drains = _in(AgentState.DRAINING, route.found)
         gone = _in(AgentState.STOPPED, route.found)
+        if not drains and not gone and not self._trials.any:
+            return Accepted(addressed, route)
         refused: dict[AgentId, CaxtonError] = {one.agent: stopped(one.agent) for one in gone}
         participants = await self._participants(addressed.envelope) if drains else ()
         refused |= {one.agent: draining(one) for one in drains if one.agent not in participants}

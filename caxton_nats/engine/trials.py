@@ -28,6 +28,11 @@ class Trials:
         self._won: dict[AgentId, tuple[AgentId, str]] = {}
         """The trial that was let in here last: its sender and message id."""
 
+    @property
+    def any(self) -> bool:
+        """Whether any breaker is not closed."""
+        return bool(self._breakers)
+
     async def refusals(
         self, envelope: Envelope, found: Sequence[Registration]
     ) -> dict[AgentId, CaxtonError]:
@@ -35,7 +40,7 @@ class Trials:
 
         An answer passes: it ends work that has begun, and it is new work that is held back.
         """
-        if not self._breakers or envelope.in_reply_to:
+        if envelope.in_reply_to:
             return {}
         refused: dict[AgentId, CaxtonError] = {}
         for agent in [one.agent for one in found if self._breakers.find(one.agent) is not None]:
