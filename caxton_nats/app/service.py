@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 from caxton_nats.app.composition import built, connected, deployed
 from caxton_nats.app.links import Work, outer_side
@@ -75,8 +76,12 @@ async def _background(
     async def reading(stream: str, template: str) -> Inbox:
         config = topology.consumer(template)
         config["ack_wait"] = int(chosen.ack_wait * 1e9)
-        await topology.ensure_consumer(connection, stream, config)
-        inbox = PullInbox(connection, stream, subjects.ROUTER_CONSUMER)
+        inbox = PullInbox(
+            connection,
+            stream,
+            subjects.ROUTER_CONSUMER,
+            ensure=partial(topology.ensure_consumer, connection, stream, config),
+        )
         await inbox.start()
         return taking(inbox)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -33,6 +33,8 @@ from caxton_nats.ports import Delivery
 _GONE = ("503", "404 consumer", "409 consumer deleted")
 _PASSING = ("shutdown", "leader", "batch completed")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+PAUSE = 0.25
+"""Seconds before the next pull after one that was answered at once and brought nothing."""
 _ACK_TRIES = 3
 _GRACE = 1.0
 """Seconds after which a pull that the server should have ended counts as lost."""
@@ -43,10 +45,25 @@ class PullInbox:
     """One durable pull consumer; open it with `start`."""
 
     def __init__(
-        self, connection: Connection, stream: str, consumer: str, *, presence: str = ""
+        self,
+        connection: Connection,
+        stream: str,
+        consumer: str,
+        *,
+        presence: str = "",
+        ensure: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """Take the subject on which others learn that this inbox is open, if they may."""
+        """Take what to read.
+
+        Args:
+            connection: to the server.
+            stream: which stream.
+            consumer: which of its durable consumers.
+            presence: subject on which others learn that this inbox is open, if they may.
+            ensure: makes the consumer, at the start and whenever it was found to be gone.
+        """
         self._presence = presence
+        self._ensure = ensure
         self._present: Subscription | None = None
         self._connection = connection
         self._stream = stream
@@ -56,14 +73,19 @@ class PullInbox:
         self._subscription: Subscription | None = None
         self._buffer: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
-        self._outstanding = 0
+        self._outstanding = self._batch = 0
         self._ends_at = 0.0
+        self._pulled_at = 0.0
+        self._hasty = False
+        """The last pull was answered long before its end, and brought nothing."""
+        self._gone = False
         self._failure: CaxtonError | None = None
         self._forget = connection.on_reconnect(self._reset)
         self._forget_denied = connection.client.on_denied(self._on_denied)
 
     async def start(self) -> None:
         """Listen for deliveries."""
+        await self._make_consumer()
         self._subscription = await self._connection.client.subscribe(
             self._reply, cb=self._on_message, pending_bytes_limit=-1
         )
@@ -82,11 +104,14 @@ class PullInbox:
         """
         if self._reply in self._connection.client.refused:
             self._on_denied(self._connection.client.refused[self._reply])
+        if self._gone:
+            await self._make_consumer()
         deadline = monotonic() + wait.total_seconds()
         while not self._buffer:
             remaining = deadline - monotonic()
             if self._failure is not None:
                 failure, self._failure = self._failure, None
+                self._gone = isinstance(failure, StreamMissing)
                 raise failure
             if remaining <= 0:
                 return []
@@ -94,6 +119,11 @@ class PullInbox:
             lost = self._outstanding > 0 and monotonic() > self._ends_at + _GRACE
             if lost:
                 self._connection.reach.unconfirmed(self._connection.reach.now())
+            if self._hasty:
+                # Whatever the answer was: asked again at once, the server would say it again.
+                self._hasty = False
+                await asyncio.sleep(min(PAUSE, remaining))
+                continue
             if lost or self._outstanding <= 0:
                 await self._pull(limit, remaining)
             # Not wait_for: that of Python 3.11 can swallow a cancellation.
@@ -198,8 +228,9 @@ class PullInbox:
 
     async def _pull(self, batch: int, expires: float) -> None:
         request = {"batch": batch, "expires": max(int(expires * 1e9), 1_000_000)}
-        self._outstanding = batch
-        self._ends_at = monotonic() + expires
+        self._outstanding = self._batch = batch
+        self._pulled_at = monotonic()
+        self._ends_at = self._pulled_at + expires
         try:
             await self._connection.client.publish(
                 self._next,
@@ -229,6 +260,8 @@ class PullInbox:
         status = f"{headers.get(STATUS, '')} {headers.get(DESCRIPTION, '')}".strip().lower()
         if status.startswith("100"):
             return
+        at_once = monotonic() < min(self._pulled_at + PAUSE, self._ends_at)
+        self._hasty = at_once and self._outstanding >= self._batch
         self._outstanding = 0
         where = f"{self._stream} {self._consumer}"
         if status.startswith(_GONE):
@@ -246,6 +279,11 @@ class PullInbox:
     def _reset(self) -> None:
         self._outstanding = 0
         self._arrived.set()
+
+    async def _make_consumer(self) -> None:
+        if self._ensure is not None:
+            await self._ensure()
+        self._gone = False
 
 
 def _nak(disposition: Nak) -> bytes:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 
 import msgspec
 from nats.aio.msg import Msg
@@ -157,8 +158,12 @@ class NatsLinks:
 
     async def _inbox(self, stream: str, config: topology.Json) -> PullInbox:
         config["ack_wait"] = int(self._options.ack_wait * 1e9)
-        await topology.ensure_consumer(self._connection, stream, config)
-        inbox = PullInbox(self._connection, stream, config["durable_name"])
+        inbox = PullInbox(
+            self._connection,
+            stream,
+            config["durable_name"],
+            ensure=partial(topology.ensure_consumer, self._connection, stream, config),
+        )
         await inbox.start()
         return inbox
 

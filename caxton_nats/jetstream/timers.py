@@ -7,6 +7,7 @@ A timer is a message on ``caxton.timer.<kind>.<key>`` that the server turns into
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 
@@ -47,8 +48,13 @@ class ScheduledTimers:
         """Return what is due."""
         config = topology.consumer("timers")
         config["ack_wait"] = int(self._options.ack_wait * 1e9)
-        await topology.ensure_consumer(self._connection, subjects.TIMERS_STREAM, config)
-        inbox = PullInbox(self._connection, subjects.TIMERS_STREAM, subjects.ROUTER_CONSUMER)
+        stream = subjects.TIMERS_STREAM
+        inbox = PullInbox(
+            self._connection,
+            stream,
+            subjects.ROUTER_CONSUMER,
+            ensure=partial(topology.ensure_consumer, self._connection, stream, config),
+        )
         await inbox.start()
         return inbox
 
