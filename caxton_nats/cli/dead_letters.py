@@ -28,6 +28,7 @@ from caxton_nats.cli.letters import (
 from caxton_nats.cli.options import AsJson, Limit, NatsUrl, connected, noun, work
 from caxton_nats.cli.output import as_text, facts, moment, say, show, table
 from caxton_nats.core.dead_letter import DeadLetter, Death
+from caxton_nats.core.errors import InvalidEnvelope
 from caxton_nats.core.redrive import no_such_letter
 
 dead_letters = noun("Dead letters: look at them, send them again, or drop them.")
@@ -101,7 +102,12 @@ def show_letter(
             letter = await platform.ports.dead_letters.get(letter_id)
             if letter is None:
                 raise no_such_letter(letter_id)
-            original = await platform.redrive.original(letter)
+            try:
+                original = await platform.redrive.original(letter)
+            except InvalidEnvelope as error:
+                if not raw:
+                    show(_document(letter), _facts(letter), as_json=as_json)
+                raise error from None
         if raw:
             sys.stdout.buffer.write(original)
             sys.stdout.buffer.flush()

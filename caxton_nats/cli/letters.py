@@ -57,7 +57,9 @@ NewerThan = Annotated[
 ]
 Rate = Annotated[
     float | None,
-    typer.Option("--rate", metavar="N", min=0.001, help="At most N letters a second."),
+    typer.Option(
+        "--rate", metavar="N", min=0.001, max=1_000_000, help="At most N letters a second."
+    ),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
@@ -95,9 +97,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         older = _age(self.older_than, "--older-than")
         newer = _age(self.newer_than, "--newer-than")
         return Selection(
-            agent=platform.agent_id(self.agent) if self.agent else None,
+            agent=platform.agent_id(self.agent) if self.agent is not None else None,
             reason=self.reason,
-            sender=platform.agent_id(self.sender) if self.sender else None,
+            sender=platform.agent_id(self.sender) if self.sender is not None else None,
             stage=self.stage,
             conversation_id=self.conversation,
             died_before=now - older if older is not None else None,

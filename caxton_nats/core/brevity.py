@@ -20,5 +20,7 @@ def plain(value: object) -> int | str | None:
 
 
 def _short(text: str, most: int) -> str:
+    # A file's name that is no UTF-8 is read with lone surrogates, which nobody could write down.
+    text = text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
     tail = f"… ({len(text)} characters)"
     return text if len(text) <= most else text[: most - len(tail)] + tail

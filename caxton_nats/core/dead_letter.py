@@ -8,7 +8,7 @@ they would not fit.
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -20,6 +20,8 @@ from caxton_nats.core.failure import FailureReason
 from caxton_nats.core.identifiers import AgentId, MessageId
 
 _NO_BODY = msgspec.Raw()
+_SAME_MOMENT = timedelta(seconds=1)
+"""The server tells of one moment in two ways, which are rounded differently."""
 _JSON_WHITE_SPACE = b" \t\r\n"
 
 
@@ -91,6 +93,14 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def original(self) -> bytes:
         """Return the original bytes (empty if they lie in the object store)."""
         return b64decode(self.body_base64) if self.body_base64 else bytes(self.body)
+
+
+def is_of(letter: DeadLetter, stored_at: datetime) -> bool:
+    """Return whether the letter is of the message that was stored at this moment in its place.
+
+    A stream that was removed and made again counts from one again, and the letters stay.
+    """
+    return abs(letter.first_at - stored_at) < _SAME_MOMENT
 
 
 _encoder = msgspec.json.Encoder()

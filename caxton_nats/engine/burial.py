@@ -12,7 +12,7 @@ from hashlib import sha256
 import msgspec
 
 from caxton_nats.core.codec import encode
-from caxton_nats.core.dead_letter import DeadLetter, Origin, Stage, keep
+from caxton_nats.core.dead_letter import DeadLetter, Origin, Stage, is_of, keep
 from caxton_nats.core.dead_letter import encode as encode_letter
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import CaxtonError, TransportError
@@ -72,7 +72,13 @@ class Burial:
                 settle: buried again, the letter is written once, and the sender told once.
         """
         letter = await self._letter(delivery, error, agent=agent, stage=stage, envelope=envelope)
-        await self._write(letter, error, envelope)
+        if not await self._write(letter, error, envelope):
+            there = await self._ports.dead_letters.get(letter.id)
+            if there is not None and not is_of(there, delivery.stored_at):
+                # Of another message, which had this place before its stream was made anew.
+                moment = int(delivery.stored_at.timestamp())
+                letter = msgspec.structs.replace(letter, id=f"{letter.id}-{moment}")
+                await self._write(letter, error, envelope)
         if stage is Stage.DELIVER:
             await self._stages.failed(envelope, letter)
         to = letter.agent if stage is Stage.ROUTE else letter.sender
@@ -108,8 +114,9 @@ class Burial:
 
     async def _write(
         self, letter: DeadLetter, error: CaxtonError, envelope: Envelope | None
-    ) -> None:
-        if await self._ports.dead_letters.write(letter):
+    ) -> bool:
+        is_new = await self._ports.dead_letters.write(letter)
+        if is_new:
             self._observe(
                 event(
                     Action.DEAD_LETTERED,
@@ -120,6 +127,7 @@ class Burial:
                     detail=f"{letter.reason}: {error}",
                 )
             )
+        return is_new
 
     def _takes_notices(self, agent: AgentId) -> bool:
         if not self._remote.is_own(agent):
@@ -161,7 +169,9 @@ class Burial:
         )
         if len(encode_letter(letter)) <= self._max_body:
             return letter
-        claim = await self._ports.contents.put(f"dead.{letter.id}", delivery.body)
+        # By its digest: another message may have had this place before its stream was made anew.
+        digest = sha256(delivery.body).hexdigest()[:16]
+        claim = await self._ports.contents.put(f"dead.{letter.id}.{digest}", delivery.body)
         return msgspec.structs.replace(letter, body=msgspec.Raw(), body_base64="", body_claim=claim)
 
     async def tell(

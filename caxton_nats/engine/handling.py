@@ -286,7 +286,14 @@ def _failure(raised: Exception) -> CaxtonError:
     if isinstance(raised, TransportError):
         return raised
     after = raised.retry_after if isinstance(raised, CaxtonError) else None
-    return HandlerFailed(f"{type(raised).__name__}: {raised}", retry_after=after)
+    return HandlerFailed(f"{type(raised).__name__}: {_said(raised)}", retry_after=after)
+
+
+def _said(raised: Exception) -> str:
+    try:
+        return str(raised)
+    except Exception as error:  # noqa: BLE001 - an exception may raise anything when it is asked
+        return f"it cannot say what it is ({type(error).__name__})"
 
 
 def _is_being_cancelled() -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from caxton_nats.core.dead_letter import DeadLetter, Origin, Stage
+from caxton_nats.core.dead_letter import DeadLetter, Origin, Stage, is_of
 from caxton_nats.core.envelope import Claim, Envelope
 from caxton_nats.core.errors import (
     CaxtonError,
@@ -65,9 +65,8 @@ class Redrive:
         if letter.stage is Stage.ROUTE:
             await self._through_router(letter)
         else:
-            if letter.stage is Stage.DELIVER:
-                # An original left behind by a crash would be delivered beside the redriven copy.
-                await self._ports.mailboxes.discard(letter.origin)
+            # What a crash left behind would be delivered beside the redriven copy.
+            await self._settle_original(letter)
             await self._to_mailbox(letter)
         is_first = await self._ports.dead_letters.remove(letter.id)
         if letter.body_claim is not None:
@@ -108,9 +107,8 @@ class Redrive:
         """
         letter = await find(self._ports, letter_id)
         claims = [letter.body_claim, await self._content_claim(letter)]
-        if letter.stage is Stage.DELIVER:
-            # It would die again, or even be handled.
-            await self._ports.mailboxes.discard(letter.origin)
+        # What a crash left behind would die again, or even be handled.
+        await self._settle_original(letter)
         await self._ports.dead_letters.remove(letter.id)
         for claim in claims:
             if claim is not None:
@@ -176,8 +174,20 @@ class Redrive:
         """Return where the receiver's own copy of large content lies, if there is one."""
         if letter.stage is Stage.ROUTE:
             return None
-        envelope = stored.readable(await self.original(letter))
+        try:
+            envelope = stored.readable(await self.original(letter))
+        except InvalidEnvelope:
+            # The original itself is gone: nothing tells any more.
+            return None
         return envelope.claim if envelope is not None else None
+
+    async def _settle_original(self, letter: DeadLetter) -> None:
+        """Remove the original from its mailbox if it is still there."""
+        if letter.stage is not Stage.DELIVER:
+            return
+        found = await self._ports.mailboxes.get(letter.origin)
+        if found is not None and is_of(letter, found.stored_at):
+            await self._ports.mailboxes.discard(letter.origin)
 
     async def _refuse_if_stopped(self, agent: AgentId) -> None:
         registered = await self._ports.registry_store.load(agent)

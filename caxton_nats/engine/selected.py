@@ -9,7 +9,7 @@ from datetime import timedelta
 import msgspec
 
 from caxton_nats.core.dead_letter import DeadLetter
-from caxton_nats.core.errors import CaxtonError, DeadLetterNotFound
+from caxton_nats.core.errors import CaxtonError, DeadLetterNotFound, NotConnected
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.redrive import no_such_letter
 from caxton_nats.core.selection import Selection
@@ -64,6 +64,10 @@ async def each(
         act: does it, or raises why it cannot.
         rate: at most so many in a second.
         stop: when it is set, no further one is begun.
+
+    Raises:
+        NotConnected: there is no server; what was done is done.
+        TransportError: the next letters could not be read.
     """
     stop, begun = stop or asyncio.Event(), None
     by_name = not isinstance(which, Selection)
@@ -83,6 +87,9 @@ async def each(
             # Somebody else was there first: that is what was wanted, unless the id was wrong.
             if by_name:
                 yield Ended(name, whose, error)
+        except NotConnected:
+            # Each of the others would wait in vain, too.
+            raise
         except CaxtonError as error:
             yield Ended(name, whose, error)
         else:

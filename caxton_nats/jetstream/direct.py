@@ -200,7 +200,8 @@ async def pages(
             connection, stream, {"seq": start, "next_by_subj": subject, "batch": BATCH}
         )
         yield page
-        if len(page) < BATCH:
+        # Fewer than asked for are no sign of the end: an answer has so many bytes at most.
+        if not page or not page[-1].behind_it:
             return
         start = page[-1].sequence + 1
 

@@ -281,3 +281,35 @@ async def test_on_a_terminal_it_shows_how_far_it_has_come(
         assert f"{letter}  bob@caxton  redriven" in out
     assert "redriven: 2, failed: 0" in out, "on the way"
     assert out.rstrip().endswith("redriven: 3, failed: 0")
+
+
+@pytest.mark.parametrize("option", ["--agent", "--sender"])
+@pytest.mark.parametrize("command", [("list",), ("redrive",), ("discard", "--yes")])
+async def test_an_empty_name_is_not_everybody(
+    caxton: Caxton, here: Here, command: tuple[str, ...], option: str
+) -> None:
+    """A variable of a script that was never set must not choose all letters."""
+    await die(caxton, here, "1")
+    wrong = await caxton("dlq", *command, option, "", "--json")
+    assert wrong.code == 1
+    assert len(await here.platform.ports.dead_letters.list()) == 1
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf", "1e-9"])
+async def test_a_rate_that_is_none(caxton: Caxton, here: Here, rate: str) -> None:
+    """A usage error, and nothing is touched."""
+    wrong = await caxton("dlq", "redrive", "--all", f"--rate={rate}")
+    assert (wrong.code, "--rate" in wrong.err) == (2, True)
+
+
+async def test_a_letter_whose_original_is_gone(caxton: Caxton, here: Here) -> None:
+    """All else is shown, and that the original is gone is an error."""
+    (letter_id,) = await die(caxton, here, json.dumps("x" * 1_031_700))
+    letter = await here.platform.ports.dead_letters.get(letter_id)
+    assert letter is not None
+    assert letter.body_claim is not None
+    await here.platform.ports.contents.remove(letter.body_claim)
+    shown = await caxton("dlq", "show", letter_id)
+    assert (shown.code, "InvalidMessage" in shown.out) == (1, True)
+    assert "no content is stored under this name" in shown.err
+    assert (await caxton("dlq", "discard", letter_id)).code == 0

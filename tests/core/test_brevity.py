@@ -34,3 +34,10 @@ def test_what_is_short_stays_as_it_is() -> None:
     assert words("x" * 2_000) == "x" * 2_000
     assert len(words("x" * 2_001)) == 2_000
     assert [plain(one) for one in (None, 5, "five", 5.5)] == [None, 5, "five", "5.5"]
+
+
+def test_what_cannot_be_written_down() -> None:
+    """Lone surrogates, as in the name of a file that is no UTF-8, are told as escapes."""
+    error = CaxtonError("no caf\udce9", value="\ud800")
+    assert error.reason == "no caf\\udce9"
+    assert b"caf" in msgspec.json.encode(error.to_dict())

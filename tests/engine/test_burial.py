@@ -18,7 +18,7 @@ from caxton_nats.engine.router import RouterOptions
 from caxton_nats.ports import Delivery
 from caxton_nats.telemetry import Action
 from tests.core.sample import ALICE, BOB, NOON, sample
-from tests.engine.bench import Bench, Failing
+from tests.engine.bench import Bench, Failing, Recorder
 
 FAILED = HandlerFailed("ValueError: no")
 
@@ -26,7 +26,8 @@ FAILED = HandlerFailed("ValueError: no")
 def delivery(body: bytes = b"", sequence: int = 7, **fields: Any) -> Delivery:
     subject = "caxton.mailbox.0.bob"
     given = {"headers": {}, "attempt": 4, "stored_at": NOON, **fields}
-    return Delivery(Origin("S", sequence), subject, body or codec.encode(sample()), **given)
+    origin = given.pop("origin", Origin("S", sequence))
+    return Delivery(origin, subject, body or codec.encode(sample()), **given)
 
 
 async def bury(
@@ -157,3 +158,47 @@ async def test_count_of_redrives(bench: Bench, header: str, redrives: int) -> No
     """It comes from a header; what any client may have written there harms nobody."""
     await bury(bench.platform(), delivery(headers={"Caxton-Redrives": header}))
     assert [letter.redrives for letter in await bench.dead()] == [redrives]
+
+
+@pytest.mark.parametrize("size", [10, 2000])
+async def test_stream_that_was_made_anew(bench: Bench, size: int) -> None:
+    """Its messages have places that others had before, whose letters are kept: both are."""
+    platform = await bench.known(
+        bench.platform(router=RouterOptions(platform="here", max_body=1500))
+    )
+    old, new = (codec.encode(sample(user_defined={"X-a": one * size})) for one in "ab")
+    await bury(platform, delivery(old))
+    later = NOON + timedelta(hours=1)
+    for _ in range(2):
+        await bury(platform, delivery(new, stored_at=later))
+    letters = await bench.dead()
+    originals = [await platform.redrive.original(one) for one in letters]
+    assert originals == [new, old]
+    assert [one.id for one in letters] == [f"S-7-{int(later.timestamp())}", "S-7"]
+
+
+class Mute(Exception):
+    """Says nothing, not even what it is."""
+
+    def __str__(self) -> str:
+        raise ValueError("no")
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError("caf\udce9"), ValueError("x" * 10_000_000), Mute()]
+)
+async def test_whatever_a_handler_raises(bench: Bench, error: Exception) -> None:
+    """Text that no message can carry, too much of it or none: the message dies of it once."""
+    platform = await bench.known(bench.platform())
+
+    async def fail(_: Envelope, __: int) -> None:
+        raise error
+
+    await bench.post("m-1", max_retries=1)
+    bench.open(Recorder(bench.clock, fail), platform=platform)
+    await bench.clock.advance(5)
+    (letter,) = await bench.dead()
+    assert letter.attempts == 2
+    assert letter.last_error["reason"].startswith(type(error).__name__)
+    assert await notices(bench) != []
+    assert await bench.pending() == 0

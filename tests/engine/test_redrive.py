@@ -8,13 +8,14 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from caxton_nats.core.dead_letter import Stage
+from caxton_nats.core.dead_letter import Origin, Stage
 from caxton_nats.core.envelope import NO_CONTENT, Envelope
 from caxton_nats.core.errors import (
     AgentNotFound,
     AgentStopped,
     CaxtonError,
     DeadLetterNotFound,
+    HandlerRejected,
     InvalidEnvelope,
     NotConnected,
     QueueFull,
@@ -29,8 +30,9 @@ from caxton_nats.engine.router import RouterOptions
 from caxton_nats.ports import Submission
 from caxton_nats.tasks import Workers
 from caxton_nats.telemetry import Action
-from tests.core.sample import ALICE, BOB, CAROL, sample
+from tests.core.sample import ALICE, BOB, CAROL, NOON, sample
 from tests.engine.bench import POLICY, Bench, Failing, Recorder
+from tests.engine.test_burial import delivery
 
 
 async def die(_: Envelope, __: int) -> None:
@@ -318,3 +320,37 @@ async def test_nobody_speaks_for_the_platform(bench: Bench) -> None:
     with pytest.raises(CaxtonError):
         await platform.redrive.redrive(original.origin.key)
     assert (await bench.pending(), len(await bench.dead())) == (0, 1)
+
+
+@pytest.mark.parametrize("way", ["redrive", "discard"])
+async def test_place_that_another_message_has_now(bench: Bench, way: str) -> None:
+    """In a stream that was made anew the original's place is another's: that one is left alone."""
+    platform = await bench.known(bench.platform())
+    other = await bench.post("m-2")
+    origin = Origin(other.stream, other.sequence)
+    await platform.burial.bury(
+        delivery(origin=origin, stored_at=NOON - timedelta(hours=1)),
+        HandlerRejected("no"),
+        agent=BOB,
+        stage=Stage.DELIVER,
+        envelope=sample(),
+    )
+    await getattr(platform.redrive, way)(origin.key)
+    assert await bench.broker.mailboxes.get(origin) is not None
+
+
+async def test_discard_of_what_lost_its_original(bench: Bench) -> None:
+    """A letter whose original is gone from beside it can be discarded all the same."""
+    platform = await bench.known(
+        bench.platform(router=RouterOptions(platform="here", max_body=600))
+    )
+    await bench.post("m-1", user_defined={"X-a": "a" * 2000})
+    bench.open(Recorder(bench.clock, die), platform=platform)
+    await bench.clock.advance(100)
+    (letter,) = await bench.dead()
+    assert letter.body_claim is not None
+    await bench.broker.contents.remove(letter.body_claim)
+    with pytest.raises(InvalidEnvelope, match="no content"):
+        await platform.redrive.redrive(letter.id, force=True)
+    await platform.redrive.discard(letter.id)
+    assert await bench.dead() == []

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from caxton_nats.core.dead_letter import Stage
-from caxton_nats.core.errors import HandlerRejected, NotConnected
+from caxton_nats.core.errors import HandlerRejected, NotConnected, PublishUnconfirmed
 from caxton_nats.core.selection import EVERY, Selection
 from caxton_nats.engine.platform import Platform
 from caxton_nats.engine.selected import Ended, select
@@ -95,7 +95,7 @@ async def test_two_operators(bench: Bench) -> None:
 async def test_one_that_cannot_go_does_not_hold_up_the_others(bench: Bench) -> None:
     """It stays, and is named with why; the rest goes."""
     await dead(bench, 3)
-    publisher = Failing(bench.ports.publisher, publish=[None, NotConnected("away")])
+    publisher = Failing(bench.ports.publisher, publish=[None, PublishUnconfirmed("away")])
     platform = bench.platform(bench.but(publisher=publisher))
     ended = await redriven(platform)
     assert [one.letter_id for one in ended if one.error] == ["S-2"]
@@ -144,3 +144,19 @@ async def test_select(bench: Bench, number: int) -> None:
     await dead(bench, number)
     found = [one.origin.sequence async for one in select(bench.ports, EVERY)]
     assert found == [*range(1, number + 1)]
+
+
+async def test_without_a_server(bench: Bench) -> None:
+    """It ends at once, and does not try each letter in vain."""
+    await dead(bench, 3)
+    publisher = Failing(bench.ports.publisher, publish=[None, NotConnected("away")])
+    platform = bench.platform(bench.but(publisher=publisher))
+    ended: list[Ended] = []
+
+    async def keep() -> None:
+        async for one in platform.redrive.redrive_all(EVERY):
+            ended.append(one)  # noqa: PERF401 - what came before the error counts
+
+    with pytest.raises(NotConnected):
+        await keep()
+    assert [one.letter_id for one in ended] == ["S-1"]

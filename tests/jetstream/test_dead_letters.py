@@ -55,3 +55,14 @@ async def test_letters_larger_than_a_page(embedded_server: StartServer) -> None:
                 break
             page = await letters.page(after=page.after, until=page.until)
         assert sizes == [len(body)] * 3
+
+
+async def test_a_long_list_of_large_letters(embedded_server: StartServer) -> None:
+    """It has all of them, though the server answers with 64 MiB at most."""
+    server = await embedded_server()
+    async with connect(settings(nats_url=server.url), observer=lambda _: None) as platform:
+        letters = platform.ports.dead_letters
+        body = b'"' + b"x" * 950_000 + b'"'
+        for number in range(90):
+            await letters.write(dead(number, body=body))
+        assert len(await letters.list()) == 90

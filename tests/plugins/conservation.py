@@ -206,7 +206,7 @@ async def _all(connection: Connection, stream: str, subject: str) -> list[direct
             connection, stream, {"seq": start, "next_by_subj": subject, "batch": direct.BATCH}
         )
         found += page
-        if len(page) < direct.BATCH:
+        if not page or not page[-1].behind_it:
             return found
 
 
