@@ -191,6 +191,7 @@ class Stage:
 @pytest.mark.parametrize(
     ("before", "act", "letters", "copies"),
     [
+        pytest.param(None, mailbox, 1, 0, id="mailbox"),
         pytest.param(None, exhausted, 1, 0, id="advisory"),
         pytest.param(exhausted, redriven, 0, 1, id="redrive"),
         pytest.param(exhausted, discarded, 0, 0, id="discard"),
