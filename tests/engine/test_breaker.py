@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 from caxton_nats.core.breaker import Breakers, CircuitBreakerState
-from caxton_nats.core.disposition import Reject, Retry
+from caxton_nats.core.disposition import Reject, Retry, RetryPolicy
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import NotConnected
 from caxton_nats.engine.mailbox import Mailbox
 from tests.core.sample import BOB
 from tests.engine.bench import Bench, Failing, Recorder
 
-TIMEOUT = 60.0
+TIMEOUT = 57.0
+"""Not a multiple of anything that somebody looks at again and again."""
 
 
 class Broken:
@@ -66,6 +68,7 @@ async def test_no_handler_starts_while_it_is_open(bench: Bench) -> None:
     assert await state(bench) == "Open"
     broken.mended = True
     await bench.clock.advance(TIMEOUT)
+    assert bob.calls[3][2] == TIMEOUT
     assert sorted(bob.done) == sorted(f"m-{number}" for number in range(10))
     assert {attempt for name, attempt, _ in bob.calls if name >= "m-3"} == {1}
     assert (await bench.dead(), await state(bench)) == ([], "Closed")
@@ -160,6 +163,59 @@ async def test_an_answer_that_is_waited_for_passes(bench: Bench) -> None:
     await bench.clock.idle()
     assert bob.ids[-1] == "answer"
     assert await state(bench) == "Open"
+
+
+async def test_an_answer_is_no_success(bench: Bench) -> None:
+    """An agent that gets answers and fails at everything else fails at all that is its own."""
+    bob = Recorder(bench.clock)
+
+    async def handle(envelope: Envelope, _: int) -> None:
+        if envelope.message_id not in bob.awaited:
+            raise ValueError("broken")
+
+    bob = Recorder(bench.clock, handle)
+    opened(bench, bob)
+    for number in range(3):
+        bob.awaited.add(f"answer-{number}")
+        await bench.post(f"answer-{number}")
+        await bench.post(f"m-{number}")
+        await bench.clock.idle()
+    assert await state(bench) == "Open"
+
+
+async def test_what_began_before_it_opened_is_no_trial(bench: Bench) -> None:
+    """It may end well while the trial runs: that closes nothing, and lets nothing else start."""
+    gate = asyncio.Event()
+
+    async def handle(envelope: Envelope, _: int) -> None:
+        if envelope.message_id == "early":
+            await gate.wait()
+        elif bench.clock.seconds < TIMEOUT:
+            raise ValueError("broken")
+        else:
+            await asyncio.Event().wait()
+
+    bob = Recorder(bench.clock, handle)
+    await bench.post("early")
+    await post(bench, 6)
+    opened(bench, bob, concurrency=2)
+    await bench.clock.advance(TIMEOUT)
+    calls = len(bob.calls)
+    gate.set()
+    await bench.clock.advance(10)
+    assert (bob.done, len(bob.calls), await state(bench)) == (["early"], calls, "HalfOpen")
+
+
+async def test_a_trial_from_outside_that_says_nothing_is_followed_by_another(bench: Bench) -> None:
+    """With nothing else that waits, routers may let the next one in at once."""
+    bob = Recorder(bench.clock, Broken())
+    await post(bench, 3)
+    opened(bench, bob, policy=RetryPolicy(max_retries=0))
+    await bench.clock.advance(TIMEOUT)
+    await bench.put(b"no message", "unreadable")
+    await bench.clock.idle()
+    assert await state(bench) == "HalfOpen"
+    assert (await mirror(bench)).lets_in(BOB, bench.clock.now())
 
 
 async def test_a_restart_tries_at_once(bench: Bench) -> None:
