@@ -25,6 +25,7 @@ from caxton_nats.core.errors import (
 )
 from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.jetstream import direct
+from caxton_nats.jetstream.client import place_of_delivery
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import translate
 from caxton_nats.jetstream.headers import (
@@ -263,14 +264,18 @@ class Bucket(Generic[T]):
             await end([watching, waiting])
 
     async def _watch(self, watch: Watch[T]) -> None:
-        """Watch for ever; return only if what was there does not come."""
+        """Watch for ever; return only if what was there does not come, or may have been missed."""
         losses = self._connection.losses
         bucket = await self._connection.client.jetstream().key_value(self._name)
         watcher = await bucket.watchall()
+        place = place_of_delivery(watcher)
         watch.begin(losses)
         quiet = 0
         try:
             while watch.is_complete() or quiet < _PATIENCE:
+                if place_of_delivery(watcher) != place:
+                    log.info("%s is read anew: its watch was interrupted", self._name)
+                    return
                 try:
                     with heeding_cancellation():
                         entry = await watcher.updates(timeout=1.0)  # type: ignore[no-untyped-call]

@@ -29,6 +29,7 @@ from nats.aio.transport import TcpTransport
 from nats.errors import ConnectionDrainingError, ProtocolError
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NoAnswer
+from nats.js.kv import KeyValue
 from nats.protocol.parser import AWAITING_CONTROL_LINE, PERMISSIONS_ERR, Parser
 
 _NO_SEPARATORS = bytes.maketrans(b"\v\f", b"??")
@@ -247,6 +248,16 @@ class _AttentiveParser(Parser):
         mended = line.translate(_NO_SEPARATORS)
         self.buf[: len(line)] = mended
         return mended != line
+
+
+def place_of_delivery(watcher: KeyValue.KeyWatcher) -> str:
+    """Return where the server delivers what is watched; another place is another consumer.
+
+    nats-py makes one whenever it has heard nothing for two heartbeats, and has it go on behind what
+    came last: in a stream that was made anew that is nowhere.
+    """
+    subscription: Any = watcher._sub  # noqa: SLF001
+    return str(subscription._sub._subject)  # noqa: SLF001
 
 
 def _readable(name: bytes) -> bytes:

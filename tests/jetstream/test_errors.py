@@ -172,9 +172,9 @@ def test_messages_that_are_too_large_for_a_stream_are_permanent() -> None:
     assert 10054 in errors.PERMANENT
 
 
-@pytest.mark.parametrize("code", [0, 10008, 19999])
+@pytest.mark.parametrize("code", [0, 10008, 10158, 19999])
 def test_any_other_code_is_tried_again(code: int) -> None:
-    """No leader, a code of a newer server: it may pass."""
+    """No leader, a code of a newer server, a first try of the same id under way: it may pass."""
     error = api_error(code, "later", WHAT)
     assert type(error) is TransportError
     assert (error.reason, error.value) == (f"{WHAT}: later", code)
