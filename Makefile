@@ -1,6 +1,6 @@
 # `make demo` and `make test` need Python 3.11 or newer, make and git: they set up the rest in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check chaos chaos-short bench-registry bench-stats bench-priority bench-memory clean
+.PHONY: help setup demo test check chaos chaos-short bench-registry bench-stats bench-priority bench-memory bench-effects clean
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3.12 …` takes another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -47,6 +47,9 @@ bench-priority: $(READY) ## Measure how long an urgent message waits behind a ba
 
 bench-memory: $(READY) ## Measure the memory of a router and others while receivers take nothing, for ten minutes
 	@$(BIN)/python -m benchmarks.memory
+
+bench-effects: $(READY) ## Measure what ledger and outbox cost, against fakes that keep nothing
+	@$(BIN)/python -m benchmarks.effects
 
 clean: ## Remove .venv, caches and built packages
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime, timedelta
 
 import msgspec
@@ -74,27 +74,40 @@ class _Left(msgspec.Struct, frozen=True, kw_only=True):
 class Handling:
     """Has the messages of one mailbox handled, one call per delivery."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the way of a message takes
         self,
         agent: AgentId,
         receiver: Receiver,
         ports: Ports,
         outbox: Outbox,
         *,
+        at_work: Callable[[], int],
         options: MailboxOptions,
         observer: Observer,
     ) -> None:
+        """Take what it works with.
+
+        Args:
+            agent: whose mailbox.
+            receiver: who handles.
+            ports: the adapter.
+            outbox: the agent's.
+            at_work: how many deliveries are being handled or settled.
+            options: how the agent takes its mail.
+            observer: is told of each start of a handler.
+        """
         self._agent = agent
         self._receiver = receiver
         self._ports = ports
         self._options = options
         self._observe = observer
         self._stages = Stages(ports)
-        self._ledger = Ledger(agent, ports.ledgers)
         self._outbox = outbox
         self._opening = asyncio.Lock()
         self._is_open = False
-        self._at_work: dict[Entry, asyncio.Event] = {}
+        self._at_work: dict[Entry, asyncio.Event | None] = {}
+        """What is being handled, and whether a second copy of it waits."""
+        self._ledger = Ledger(agent, ports.ledgers, coming=at_work)
         self._failed: Recent[_Stored, None] = Recent()
         self._given_up: Recent[_Stored, Ended] = Recent()
         self._one_suspect = asyncio.Lock()
@@ -120,7 +133,8 @@ class Handling:
         """What `handle` has returned is settled."""
         entry = entry_of(ended.held.envelope, ended.held.delivery)
         self._ledger.settled(entry)
-        await self._outbox.release(entry)
+        if entry in self._outbox:
+            await self._outbox.release(entry)
 
     async def close(self) -> None:
         """Return when all that was handled is on record."""
@@ -135,23 +149,25 @@ class Handling:
                 or that it was handled is not on record.
         """
         entry = entry_of(held.envelope, held.delivery)
-        async with self._alone(entry):
+        while entry in self._at_work:
+            await self._wait_for_twin(entry)
+        self._at_work[entry] = None
+        try:
             if entry in self._ledger:
                 await self._ledger.enter(entry)
                 return Ended(held=held, disposition=Ack(), repeated=True)
             return await self._begin(held, entry)
-
-    @asynccontextmanager
-    async def _alone(self, entry: Entry) -> AsyncIterator[None]:
-        """Have two copies of one message wait for each other."""
-        while (first := self._at_work.get(entry)) is not None:
-            await first.wait()
-        self._at_work[entry] = done = asyncio.Event()
-        try:
-            yield
         finally:
-            del self._at_work[entry]
-            done.set()
+            waiting = self._at_work.pop(entry)
+            if waiting is not None:
+                waiting.set()
+
+    async def _wait_for_twin(self, entry: Entry) -> None:
+        """Wait until another copy of the message has ended: then the ledger knows of it."""
+        waiting = self._at_work[entry]
+        if waiting is None:
+            waiting = self._at_work[entry] = asyncio.Event()
+        await waiting.wait()
 
     async def _begin(self, held: Held, entry: Entry) -> Ended | None:
         before = self._given_up.get(_stored(held.delivery))
@@ -206,7 +222,8 @@ class Handling:
         """Run the handler, unless the message must not reach it or has, and send its answers."""
         left = _Left()
         try:
-            await self._outbox.make_sure(self._ledger)
+            if self._outbox.is_unsure:
+                await self._outbox.make_sure(self._ledger)
             if entry not in self._outbox:
                 readable = await self._with_content(self._admissible(held))
                 await self._stages.offered(readable, self._agent, held.delivery)

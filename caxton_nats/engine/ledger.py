@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import RevisionConflict
 from caxton_nats.core.identifiers import AgentId
-from caxton_nats.core.ledger import REMEMBERED, Entry, Page, enter
+from caxton_nats.core.ledger import PAGE_SIZE, REMEMBERED, Entry, Page, enter
+from caxton_nats.engine.together import Together
 from caxton_nats.ports import Delivery, Ledgers
-from caxton_nats.tasks import end
 
+_TURNS = 5
+"""Turns of the loop in which one more may come, from the ack of one message to the next."""
 _PATIENCE = 5.0
 """Seconds that the last write may take when the mailbox closes."""
 _Key = TypeVar("_Key", bound=Hashable)
@@ -38,7 +40,16 @@ class Recent(OrderedDict[_Key, _Value], Generic[_Key, _Value]):
 class Ledger:
     """What one agent has handled."""
 
-    def __init__(self, agent: AgentId, ledgers: Ledgers) -> None:
+    def __init__(
+        self, agent: AgentId, ledgers: Ledgers, *, coming: Callable[[], int] = lambda: PAGE_SIZE
+    ) -> None:
+        """Take who may make entries.
+
+        Args:
+            agent: whose ledger.
+            ledgers: where it is kept.
+            coming: how many entries there may be at this moment.
+        """
         self._agent = agent
         self._ledgers = ledgers
         self._page = Page(agent=agent, number=0)
@@ -50,8 +61,7 @@ class Ledger:
         self._recorded: Recent[Entry, None] = Recent()
         self._unsettled: Recent[Entry, bool] = Recent()
         """Handled by this process and not settled yet, and whether it is on record."""
-        self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._writes = Together(self._write, name=f"ledger {agent}", turns=_TURNS, coming=coming)
 
     async def open(self) -> None:
         """Learn what is on record, unless that has happened.
@@ -77,11 +87,7 @@ class Ledger:
         if entry in self._recorded or self._unsettled.get(entry):
             return
         self._unsettled[entry] = False
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((entry, done))
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write_all(), name=f"ledger {self._agent}")
-        await done
+        await self._writes.add(entry)
 
     def settled(self, entry: Entry) -> None:
         """The message is settled: it does not come again, but a copy of it may."""
@@ -89,29 +95,7 @@ class Ledger:
 
     async def close(self) -> None:
         """Return when nothing is being written any more, or that takes too long."""
-        if self._writing is not None:
-            _, going = await asyncio.wait([self._writing], timeout=_PATIENCE)
-            await end(going)
-
-    async def _write_all(self) -> None:
-        while self._waiting:
-            # Whoever ends at this same moment goes along.
-            await asyncio.sleep(0)
-            waiting, self._waiting = self._waiting, []
-            error: Exception | None = None
-            try:
-                while waiting:
-                    number = await self._write([entry for entry, _ in waiting])
-                    for entry, done in waiting[:number]:
-                        self._is_on_record(entry)
-                        if not done.done():
-                            done.set_result(None)
-                    del waiting[:number]
-            except Exception as failed:  # noqa: BLE001 - whoever waits is told
-                error = failed
-            for _, done in waiting:
-                if error is not None and not done.done():
-                    done.set_exception(error)
+        await self._writes.close(_PATIENCE)
 
     def _is_on_record(self, entry: Entry) -> None:
         self._recorded[entry] = None
@@ -134,6 +118,8 @@ class Ledger:
         revision = self._revisions.get(page.number)
         self._revisions[page.number] = await self._ledgers.save(page, revision=revision)
         self._is_sure, self._page = True, page
+        for entry in entries[:number]:
+            self._is_on_record(entry)
         return number
 
     async def _read(self) -> None:

@@ -61,8 +61,15 @@ class Mailbox:
         self._burial = burial
         self._options = options
         self._observe = observer
+        self._running: dict[asyncio.Task[None], Held] = {}
         self._handling = Handling(
-            agent, receiver, ports, outbox, options=options, observer=observer
+            agent,
+            receiver,
+            ports,
+            outbox,
+            at_work=self._running.__len__,
+            options=options,
+            observer=observer,
         )
         self._stages = Stages(ports)
         self._lanes = Lanes()
@@ -74,7 +81,6 @@ class Mailbox:
             timeout=options.breaker_timeout,
             changed=self._start_handlers,
         )
-        self._running: dict[asyncio.Task[None], Held] = {}
         self._changed = asyncio.Event()
         self._pacing = Pacing(options.concurrency)
         self._intake = Intake(agent, ports.mailboxes)
@@ -137,6 +143,7 @@ class Mailbox:
         await end(others)
         await end(self._loops)
         await self._handling.close()
+        await self._intake.finish()
         await self._breaker.close()
         stays = {held.delivery.origin for task, held in self._running.items() if task is own}
         in_hand = [one.delivery for one in self._lanes.in_hand()]
@@ -148,19 +155,17 @@ class Mailbox:
             log.warning("%s could not give back %d messages: %s", self._agent, len(back), error)
 
     async def _fetch(self) -> None:
-        await self._handling.open()
         await self._open(urgent=False)
         self.attended.set()
         self._take_all(await self._intake.fetch(await self._room(), urgent=False))
 
     async def _fetch_urgent(self) -> None:
         """The same beside it: not behind what lies in the mailbox, nor behind what is in hand."""
-        await self._handling.open()
         await self._open(urgent=True)
-        room = await self._room(urgent=True)
-        self._take_all(await self._intake.fetch(room, urgent=True))
+        self._take_all(await self._intake.fetch(await self._room(urgent=True), urgent=True))
 
     async def _open(self, *, urgent: bool) -> None:
+        await self._handling.open()
         left = await self._intake.open(urgent=urgent)
         if left:
             due = self._ports.clock.now() + self._options.ack_wait
@@ -175,8 +180,7 @@ class Mailbox:
         if held.envelope is None or not self._receiver.expects(held.envelope):
             self._lanes.put(held)
             return
-        # A handler waits for it: behind that handler, in its lane or for its place, it would wait
-        # for ever.
+        # A handler waits for it: behind that, in its lane or for its place, it would wait for ever.
         answer = self._lanes.take_at_once(held)
         if answer is not None:
             self._launch(answer)
@@ -287,7 +291,7 @@ class Mailbox:
         else:
             await self._stages.handled(held.envelope, self._agent, held.delivery)
             self._tell(Action.DUPLICATE if ended.repeated else Action.HANDLED, held)
-        await self._intake.settle([(held.delivery, disposition)])
+        await self._intake.done(held.delivery, disposition)
         await self._handling.settled(ended)
 
     def _paced(self, disposition: Nak, took: timedelta) -> Nak:

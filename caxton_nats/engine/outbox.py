@@ -98,6 +98,11 @@ class Outbox:
             raise
         self._kept[entry] = _Kept(commit, tuple(answers))
 
+    @property
+    def is_unsure(self) -> bool:
+        """Whether a commit was not confirmed; then `make_sure` before a handler is run."""
+        return bool(self._unsure)
+
     async def make_sure(self, handled: Container[Entry]) -> None:
         """Find out about commits that were not confirmed.
 

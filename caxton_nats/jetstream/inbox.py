@@ -139,10 +139,9 @@ class PullInbox:
             TransportError: an ack was not confirmed; that message may come again.
         """
         back = [(one, way) for one, way in settled if isinstance(way, Nak)]
+        done = [one for one, way in settled if not isinstance(way, Nak)]
         results = await asyncio.gather(
-            self._give_back(back),
-            *(self._ack(delivery) for delivery, way in settled if not isinstance(way, Nak)),
-            return_exceptions=True,
+            self._give_back(back), self._ack(done), return_exceptions=True
         )
         for result in results:
             if isinstance(result, BaseException):
@@ -206,15 +205,24 @@ class PullInbox:
             # Not repeated if it fails: the message may be in other hands by then.
             await self._request(at_once[-1], b"-NAK")
 
-    async def _ack(self, delivery: Delivery) -> None:
-        for tried in range(1, _ACK_TRIES + 1):
+    async def _ack(self, done: Sequence[Delivery]) -> None:
+        """Have all acks confirmed by that of the last: the server takes them in order."""
+        failure = TransportError("the connection was lost while acks were on their way")
+        for _ in range(_ACK_TRIES):
+            losses = self._connection.losses
             try:
-                await self._request(delivery, b"+ACK")
-                break
-            except TransportError:
+                for delivery in done[:-1]:
+                    await self._publish(delivery, b"+ACK")
+                for delivery in done[-1:]:
+                    await self._request(delivery, b"+ACK")
+            except TransportError as error:
                 # An ack may come twice; one that never comes has a handled message come again.
-                if tried == _ACK_TRIES:
-                    raise
+                failure = error
+            else:
+                # What was sent before a connection was lost may be lost with it.
+                if losses == self._connection.losses:
+                    return
+        raise failure
 
     async def _request(self, delivery: Delivery, answer: bytes) -> None:
         what = f"settling {delivery.origin.stream} {delivery.origin.sequence}"

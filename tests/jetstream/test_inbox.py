@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from caxton_nats.core.disposition import Ack, Nak
-from caxton_nats.core.errors import StreamMissing
+from caxton_nats.core.errors import StreamMissing, TransportError
 from caxton_nats.jetstream.connection import Connection, connect
 from caxton_nats.jetstream.embedded import EmbeddedServer
 from caxton_nats.jetstream.inbox import PullInbox
@@ -207,3 +207,48 @@ async def test_what_went_back_comes_before_what_is_new(
             taken += await inbox.fetch(20 - len(taken), LONG)
         assert [one.origin.sequence for one in taken] == list(range(1, 21))
         await inbox.settle([(delivery, Nak(timedelta())) for delivery in taken])
+
+
+class Loses(PullInbox):
+    """An inbox whose connection is lost, with what was just written to it, and is there again."""
+
+    lost = 0
+
+    async def _publish(self, delivery: Delivery, answer: bytes) -> None:
+        if self.lost:
+            self.lost -= 1
+            self._connection.reconnection.losses += 1
+            return
+        await super()._publish(delivery, answer)
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+async def test_acks_that_are_lost_with_a_connection(connection: Connection, lost: int) -> None:
+    """The last ack confirms the others only if no connection was lost meanwhile."""
+    inbox = Loses(connection, "MAIL", "bob")
+    await inbox.start()
+    for number in range(3):
+        await send(connection, f"m-{number}")
+    deliveries: list[Delivery] = []
+    while len(deliveries) < 3:
+        deliveries += await inbox.fetch(3, LONG)
+    inbox.lost = lost
+    await inbox.settle([(one, Ack()) for one in deliveries])
+    state = (await connection.api("STREAM.INFO.MAIL"))["state"]
+    assert (state["messages"], inbox.lost) == (0, 0)
+    await inbox.close()
+
+
+async def test_acks_on_a_connection_that_is_lost_each_time(connection: Connection) -> None:
+    """In the end it is said that they are not certain."""
+    inbox = Loses(connection, "MAIL", "bob")
+    await inbox.start()
+    await send(connection, "m-1")
+    await send(connection, "m-2")
+    deliveries: list[Delivery] = []
+    while len(deliveries) < 2:
+        deliveries += await inbox.fetch(2, LONG)
+    inbox.lost = 100
+    with pytest.raises(TransportError, match="acks"):
+        await inbox.settle([(one, Ack()) for one in deliveries])
+    await inbox.close()
