@@ -115,7 +115,8 @@ class Leftovers:
     async def _used_by_mail(self) -> set[str]:
         used: set[str] = set()
         for agent in await self._ports.mailboxes.pending():
-            for message in await self._ports.mailboxes.list(agent, limit=_EVERYTHING):
+            stored_now = await self._ports.mailboxes.list(agent, limit=_EVERYTHING, latest=True)
+            for message in stored_now:
                 used |= _claimed(message.body)
         return used
 

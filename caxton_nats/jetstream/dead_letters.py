@@ -63,23 +63,19 @@ class DlqStream:
         self, which: Selection = EVERY, *, after: int = 0, until: int | None = None
     ) -> Page:
         """Return the next page of the selection; what is no letter is logged."""
-        stream = subjects.DLQ_STREAM
+        stream, subject = subjects.DLQ_STREAM, self._subject(which)
         end = await direct.last_sequence(self._connection, stream) if until is None else until
-        request = {
-            "seq": after + 1,
-            "next_by_subj": self._subject(which),
-            "batch": direct.BATCH,
-            "max_bytes": PAGE_BYTES,
-        }
-        found = await direct.batch(self._connection, stream, request)
-        within = [record for record in found if record.sequence <= end]
-        letters = [one for record in within if (one := _listed(record, which)) is not None]
-        return Page(
-            letters=letters,
-            after=within[-1].sequence if within else end,
-            until=end,
-            is_last=not within or len(within) < len(found) or not found[-1].behind_it,
-        )
+        found: list[DeadLetter] = []
+        number = size = 0
+        async for record in direct.each_of_leader(self._connection, stream, subject, after + 1):
+            if record.sequence > end:
+                break
+            letter = _listed(record, which)
+            found += [] if letter is None else [letter]
+            number, size, after = number + 1, size + len(record.body), record.sequence
+            if number >= direct.BATCH or size >= PAGE_BYTES:
+                return Page(letters=found, after=after, until=end, is_last=after >= end)
+        return Page(letters=found, after=end, until=end, is_last=True)
 
     def _subject(self, which: Selection) -> str:
         """Return the subjects to read; what else is wanted, only the letters themselves tell."""

@@ -103,6 +103,25 @@ async def _one_of_leader(
     )
 
 
+async def each_of_leader(
+    connection: Connection, stream: str, subject: str, start: int
+) -> AsyncIterator[Record]:
+    """Yield the messages of a subject from a sequence on, in stream order, one request each."""
+    while (
+        found := await _one_of_leader(connection, stream, {"seq": start, "next_by_subj": subject})
+    ) is not None:
+        yield found
+        start = found.sequence + 1
+
+
+async def newest_of_leader(
+    connection: Connection, stream: str, subject: str, limit: int
+) -> list[Record]:
+    """Return up to ``limit`` messages of a subject, the newest first; all of them are read."""
+    found = [one async for one in each_of_leader(connection, stream, subject, 1)]
+    return found[::-1][:limit]
+
+
 async def first(connection: Connection, stream: str, subject: str) -> Record | None:
     """Return the oldest message of a subject, which may have wildcards."""
     found = await batch(connection, stream, {"seq": 1, "next_by_subj": subject, "batch": 1})

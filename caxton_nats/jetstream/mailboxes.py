@@ -216,11 +216,11 @@ class JetStreamMailboxes:
             return None
         return _stored(origin, answer["message"])
 
-    async def list(self, agent: AgentId, *, limit: int) -> list[Delivery]:
+    async def list(self, agent: AgentId, *, limit: int, latest: bool = False) -> list[Delivery]:
         """Return what is stored for the agent, the newest first."""
         address = self.address(agent)
-        everything = _both(address)
-        found = await direct.newest(self._connection, address.stream, everything, limit)
+        read = direct.newest_of_leader if latest else direct.newest
+        found = await read(self._connection, address.stream, _both(address), limit)
         return [delivery(one, address.stream) for one in found]
 
     async def hold(self, agent: AgentId, until: datetime) -> None:

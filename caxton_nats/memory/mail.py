@@ -218,8 +218,9 @@ class MemoryMailboxes:
         queue = self._find(origin)
         return queue.messages[origin.sequence].delivery(0) if queue else None
 
-    async def list(self, agent: AgentId, *, limit: int) -> list[Delivery]:
-        """Return what is stored for the agent, the newest first."""
+    async def list(self, agent: AgentId, *, limit: int, latest: bool = False) -> list[Delivery]:
+        """Return what is stored for the agent, the newest first; here it is always the latest."""
+        del latest
         await turn()
         queues = [self._queue(agent, urgent=urgent) for urgent in (False, True)]
         messages = [message for queue in queues for message in queue.messages.values()]

@@ -136,10 +136,11 @@ class Mailboxes(Protocol):
     async def get(self, origin: Origin) -> Delivery | None:
         """Return the stored message, or None if it is settled."""
 
-    async def list(self, agent: AgentId, *, limit: int) -> list[Delivery]:
+    async def list(self, agent: AgentId, *, limit: int, latest: bool = False) -> list[Delivery]:
         """Return what is stored for the agent, in flight or not, the newest first.
 
-        These are no deliveries: their attempt says nothing.
+        These are no deliveries: their attempt says nothing. With ``latest``, which takes longer,
+        every write that was confirmed is in it.
         """
 
     async def hold(self, agent: AgentId, until: datetime) -> None:

@@ -40,7 +40,8 @@ class DeadLetters(Protocol):
     ) -> Page:
         """Return the next page of the selection, which may be empty and not the last.
 
-        Pages hold what was there when the first one was asked for, less what has gone since.
+        Pages hold what was there when the first one was asked for, less what has gone since: every
+        write that was confirmed by then.
 
         Args:
             which: the same for all pages.

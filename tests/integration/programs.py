@@ -21,6 +21,7 @@ import msgspec
 from caxton_nats.app import connect, interrupted, serve, settings, started
 from caxton_nats.core.dead_letter import DeadLetter
 from caxton_nats.core.disposition import Reject
+from caxton_nats.core.selection import EVERY
 from caxton_nats.engine.burial import Burial
 from caxton_nats.jetstream.dead_letters import DlqStream
 from caxton_nats.jetstream.inbox import PullInbox
@@ -44,6 +45,7 @@ def main() -> None:
         "crashing-forwarder": _crashing_forwarder,
         "agent": _agent,
         "burying-agent": _burying_agent,
+        "operator": _operator,
     }
     asyncio.run(programs[what](*rest))
 
@@ -117,6 +119,13 @@ async def _crashing_forwarder() -> None:
 
     with patch.object(NatsLinks, "forward", dying):
         await _router()
+
+
+async def _operator(_: str) -> None:
+    """Redrive everything there is."""
+    async with connect(settings(), observer=_journal()) as platform:
+        async for _ended in platform.redrive.redrive_all(EVERY):
+            pass
 
 
 async def _agent(name: str, behaviour: str, *capabilities: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import datetime, timedelta
+from functools import partial
 
 import msgspec
 import pytest
@@ -193,3 +194,40 @@ class LaterClock(RealClock):
 
     def now(self) -> datetime:
         return super().now() + self._ahead
+
+
+@EMBEDDED_ONLY
+async def test_operators_who_are_killed(lab: Lab) -> None:
+    """Two redrive the same letters at once, and are killed again and again: each arrives once."""
+    platform = await lab.platform()
+    alice = await lab.agent("alice", platform)
+    refusing = Agent("bob")
+
+    @refusing.on("*")
+    async def refuse(_: Context) -> None:
+        raise Reject("not today")
+
+    await refusing.start(platform)
+    await alice.send_many([alice.message("inform", "bob", number) for number in range(300)])
+
+    async def letters_are(most: int) -> bool:
+        return sum((await platform.ports.dead_letters.count()).values()) <= most
+
+    async def all_dead() -> bool:
+        return not await letters_are(299) and not await platform.ports.mailboxes.pending()
+
+    await eventually(all_dead, what="300 dead letters")
+    await refusing.stop()
+    for goal in (220, 140, 60, 0):
+        operators = [await lab.launch("operator", str(number)) for number in range(2)]
+        await eventually(partial(letters_are, goal), within=40, what="some are redriven")
+        for operator in operators:
+            await operator.kill()
+    bob = await lab.collector("bob", platform)
+
+    async def all_done() -> bool:
+        return not await platform.ports.mailboxes.pending()
+
+    await eventually(all_done)
+    assert sorted(bob.contents) == [*range(300)]
+    assert await platform.ports.dead_letters.list() == []

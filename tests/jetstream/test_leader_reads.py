@@ -16,6 +16,7 @@ from caxton_nats.jetstream import direct
 from caxton_nats.jetstream.bucket import Bucket
 from caxton_nats.jetstream.connection import Connection, connect
 from caxton_nats.jetstream.publisher import JetStreamPublisher
+from caxton_nats.ports import Letter
 from tests.conformance.adapters import ADAPTERS, Adapter, Limits, named
 from tests.conformance.test_conversation_store import ORDER, record
 from tests.conformance.test_dead_letters import dead
@@ -92,3 +93,14 @@ async def test_mirrors(adapter: Adapter) -> None:
     registry = Registry()
     await adapter.registry_store.follow(registry)
     assert await adapter.registry_store.behind() == 0
+
+
+async def test_what_is_still_in_use(adapter: Adapter) -> None:
+    """Whether content is used is decided by all letters and all mail, as of this moment."""
+    bob = named("bob")
+    await adapter.dead_letters.write(dead(1))
+    (letter,) = (await adapter.dead_letters.page()).letters
+    assert letter == dead(1)
+    address = adapter.mailboxes.address(bob)
+    await adapter.publisher.publish([Letter(bob, address, str(n), b"1") for n in range(2)])
+    assert len(await adapter.mailboxes.list(bob, limit=10, latest=True)) == 2
