@@ -218,6 +218,12 @@ class AttentiveClient(Client):
             else:
                 return
 
+    def drop(self) -> None:
+        """Give up what is not written: closing would wait until a silent server takes it."""
+        self._pending.clear()
+        self._pending_data_size = 0
+        self._abort()
+
     def _abort(self) -> None:
         transport = self._transport
         if isinstance(transport, TcpTransport) and transport._io_writer is not None:  # noqa: SLF001

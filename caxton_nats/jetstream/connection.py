@@ -208,6 +208,7 @@ class Connection:
                 await self.client.flush(timeout=2)
             except (NatsError, TimeoutError) as error:
                 log.warning("closing without a flush: %s", error)
+                self.client.drop()
         await self.abandon()
 
     async def abandon(self) -> None:

@@ -89,6 +89,18 @@ async def test_a_server_that_falls_silent_is_given_up(connection: Connection, pr
     assert await works(connection)
 
 
+async def test_closing_while_the_server_is_silent(embedded_url: str) -> None:
+    """It is waited for a moment, and not for ever, however much there is to be written."""
+    async with wire(embedded_url) as proxy:
+        connection = await connect(proxy.url, name="test")
+        proxy.freeze()
+        for _ in range(64):
+            connection.client._transport.write(b"PUB x 500000\r\n" + b"x" * 500_000 + b"\r\n")  # type: ignore[union-attr]
+        await connection.client.publish("x", b"x" * 500_000)
+        async with asyncio.timeout(10):
+            await connection.close()
+
+
 async def test_nonsense_from_whoever_listens_there_now(
     connection: Connection, proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
