@@ -110,10 +110,10 @@ class AttentiveClient(Client):
         """The subject of all answers to questions."""
         return f"{self._resp_sub_prefix.decode()}*" if self._resp_sub_prefix else ""
 
-    def _fail(self, token: str, denied: Denied) -> None:
+    def _fail(self, token: str, error: NatsError) -> None:
         future = self._resp_map.get(token)
         if future is not None and not future.done():
-            future.set_exception(denied)
+            future.set_exception(error)
 
     async def _request_new_style(
         self,
@@ -208,6 +208,7 @@ class AttentiveClient(Client):
         come to its end; and what it did not expect of a new one ends its trying.
         """
         self.refused.clear()
+        self._give_up_answers()
         while not self.is_closed:
             self._abort()
             try:
@@ -217,6 +218,16 @@ class AttentiveClient(Client):
                 await asyncio.sleep(self.options["reconnect_time_wait"])
             else:
                 return
+
+    def _give_up_answers(self) -> None:
+        """Let nobody wait for an answer to what was sent on the connection that is lost.
+
+        What waits to be written is sent on the next one, and answered there.
+        """
+        unsent = b"".join(self._pending)
+        for token in list(self._asked):
+            if token.encode() not in unsent:
+                self._fail(token, NoAnswer())
 
     def drop(self) -> None:
         """Give up what is not written: closing would wait until a silent server takes it."""

@@ -7,8 +7,10 @@ import logging
 from collections.abc import AsyncIterator
 
 import pytest
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
+from caxton_nats.core.errors import PublishUnconfirmed
 from caxton_nats.jetstream import connection as module
 from caxton_nats.jetstream.connection import Connection, connect
 from tests.integration.proxy import Proxy, wire
@@ -87,6 +89,30 @@ async def test_a_server_that_falls_silent_is_given_up(connection: Connection, pr
     async with asyncio.timeout(10):
         await again.wait()
     assert await works(connection)
+
+
+async def test_answers_that_were_on_their_way(connection: Connection, proxy: Proxy) -> None:
+    """Lost with the connection, they are waited for no longer; what comes later is kept and sent."""
+    asked = asyncio.Event()
+
+    async def hear(_: Msg) -> None:
+        asked.set()
+
+    await connection.client.subscribe("silent", cb=hear)
+    connection.timeout = 600
+    silent = asyncio.create_task(connection.request("silent", b"", what="x"))
+    async with asyncio.timeout(30):
+        await asked.wait()
+        await proxy.cut()
+        with pytest.raises(PublishUnconfirmed):
+            await silent
+        await eventually(lambda: not connection.is_connected)
+        later = asyncio.create_task(connection.request("$JS.API.INFO", b"", what="x"))
+        await asyncio.sleep(0)
+        # As when the connection is lost again before anything could be written.
+        connection.client._give_up_answers()
+        await proxy.mend()
+        assert b"streams" in await later
 
 
 async def test_closing_while_the_server_is_silent(embedded_url: str) -> None:
