@@ -4,6 +4,9 @@ A lease that cannot be renewed is lost: another instance has the name now, or no
 any more. Then the agent has to stop, for two readers of one mailbox would share its mail. The same
 when an operator has made the agent Stopped, or deregistered it. The registry tells at once; and
 when it shows another registration of the name, the lease is looked at before its time.
+
+A registration that is gone without anybody having removed it was lost with its bucket: it is made
+again.
 """
 
 from __future__ import annotations
@@ -13,7 +16,12 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from caxton_nats.core.errors import AgentNotFound, CaxtonError, RegistryError
+from caxton_nats.core.errors import (
+    AgentNotFound,
+    CaxtonError,
+    RegistryError,
+    TransportError,
+)
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.lease import Heartbeat
 from caxton_nats.core.lifecycle import stopped
@@ -44,6 +52,8 @@ class Tenure:
         )
         self._next = platform.ports.clock.now()
         self._renewing: list[asyncio.Task[None]] = []
+        self._offers: tuple[Sequence[str], str] = (), ""
+        """Capabilities and node."""
         self._registration: Registration | None = None
         self._seen = False
         """The registry has shown this very registration: if it goes, that one was removed."""
@@ -56,6 +66,7 @@ class Tenure:
         Raises:
             AgentAlreadyRegistered: another instance runs.
         """
+        self._offers = capabilities, node
         leases = self._platform.ports.leases
         await leases.answer_for(self._beat.instance)
         try:
@@ -103,7 +114,8 @@ class Tenure:
         mine = self._registration
         own = found is not None and mine is not None and found.registered_at == mine.registered_at
         if found is None and self._seen:
-            self._lose(agent_not_found(self._agent))
+            removed = agent_not_found(self._agent)
+            self._renewing.append(asyncio.create_task(self._lose_or_return(removed)))
         elif found is not None and own and found.state is AgentState.STOPPED:
             self._lose(stopped(self._agent))
         elif found is not None and self._seen and not own:
@@ -120,10 +132,29 @@ class Tenure:
     async def _beat_now(self) -> None:
         try:
             await self._platform.registrar.heartbeat(self._agent, self._beat)
-        except (RegistryError, AgentNotFound) as error:
+        except RegistryError as error:
             self._lose(error)
+        except AgentNotFound as error:
+            await self._lose_or_return(error)
         except CaxtonError as error:
             log.warning("the lease of %s could not be looked at: %s", self._agent, error)
+
+    async def _lose_or_return(self, error: AgentNotFound) -> None:
+        """Lose the name to whoever has removed it; register again if nobody has."""
+        capabilities, node = self._offers
+        try:
+            if await self._platform.ports.registry_store.has_left(self._agent):
+                self._lose(error)
+                return
+            log.warning("nobody has removed %s, and it is not registered: it is again", self._agent)
+            self._registration = await self._platform.registrar.register(
+                self._agent, capabilities=capabilities, node=node, beat=self._beat
+            )
+        except TransportError as failure:
+            # The next heartbeat finds the same.
+            log.warning("%s could not be registered again: %s", self._agent, failure)
+        except CaxtonError as failure:
+            self._lose(failure)
 
     async def _renew(self) -> None:
         await self._platform.ports.clock.sleep(self._next - self._platform.ports.clock.now())
@@ -131,9 +162,11 @@ class Tenure:
             await self._platform.registrar.heartbeat(self._agent, self._beat)
             # Told before this began to listen, it has not been heard.
             self._look_at(self._platform.registry.find(self._agent))
-        except (RegistryError, AgentNotFound) as error:
+        except RegistryError as error:
             self._lose(error)
             await asyncio.Event().wait()
+        except AgentNotFound as error:
+            await self._lose_or_return(error)
         except CaxtonError as error:
             # Not with growing pauses: until it is renewed nobody finds an agent that is well.
             log.warning("the lease of %s is not renewed yet: %s", self._agent, error)

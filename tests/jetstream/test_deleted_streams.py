@@ -23,8 +23,6 @@ from tests.plugins.eventually import eventually
 
 SHARDS = 2
 STREAMS = [str(config["name"]) for config in topology.streams(Options(shards=SHARDS))]
-REGISTRY = ("KV_caxton-agents", "KV_caxton-leases")
-"""Without these nobody is registered, and an agent that was removed has to stop."""
 CONSUMERS = [
     ("CAXTON_INGRESS", "router"),
     ("CAXTON_ADVISORIES", "router"),
@@ -81,7 +79,7 @@ async def running(embedded_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
         yield Running(nats, platform, alice, got)
 
 
-@pytest.mark.parametrize("stream", [one for one in STREAMS if one not in REGISTRY])
+@pytest.mark.parametrize("stream", STREAMS)
 async def test_a_stream(running: Running, stream: str) -> None:
     """Health names it, and once it is applied again everything goes on, without a restart."""
     assert await running.delivers("before")
@@ -99,6 +97,21 @@ async def test_a_stream(running: Running, stream: str) -> None:
     info = await running.nats.api(f"STREAM.INFO.{stream}")
     # Not a number that stood for another message before.
     assert info["state"]["first_seq"] > 1_000_000
+
+
+async def test_the_registrations(running: Running) -> None:
+    """Nobody has removed the agents: as soon as they see that they are gone, they register again."""
+    await running.nats.api("STREAM.DELETE.KV_caxton-agents")
+    await topology.apply(running.nats, Options(shards=SHARDS))
+    store = running.platform.ports.registry_store
+
+    async def registered() -> bool:
+        names = map(running.platform.agent_id, ("alice", "bob"))
+        return None not in [await store.load(one) for one in names]
+
+    # The mirrors notice within 20 s.
+    await eventually(registered, within=60)
+    await eventually(lambda: running.delivers("after"))
 
 
 @pytest.mark.parametrize(("stream", "consumer"), CONSUMERS)
