@@ -1,6 +1,6 @@
 # `make demo` and `make test` need Python 3.11 or newer, make and git: they set up the rest in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check chaos chaos-short bench-registry bench-stats bench-priority bench-memory bench-effects clean
+.PHONY: help setup demo test check chaos chaos-short fuzz fuzz-short bench-registry bench-stats bench-priority bench-memory bench-effects clean
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3.12 …` takes another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -11,6 +11,10 @@ CHAOS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# There is no wheel for every Python, and to build one takes clang: then `python -m fuzz` says so.
+FUZZER = $(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet \
+	--disable-pip-version-check --only-binary atheris --constraint constraints.txt --editable '.[fuzz]' \
+	|| true
 
 help: ## Show this list
 	@echo "caxton-nats: a durable message bus for software agents. Targets:"
@@ -36,6 +40,14 @@ chaos: $(READY) ## Kill, freeze and cut off everything under load; CHAOS="--seed
 chaos-short: $(READY) ## The same in a few minutes at most, as CI does it
 	@$(BIN)/python -m chaos --short $(CHAOS)
 
+fuzz: $(READY) ## Feed the decoders what nobody has thought of; FUZZ="door --seconds 600" chooses
+	@$(FUZZER)
+	@$(BIN)/python -m fuzz $(FUZZ)
+
+fuzz-short: $(READY) ## The same in less than a minute, as CI does it
+	@$(FUZZER)
+	@$(BIN)/python -m fuzz --if-there --seconds 3
+
 bench-registry: $(READY) ## Measure look-ups, memory per agent, and how soon a fresh router knows everybody
 	@$(BIN)/python -m benchmarks.registry
 
@@ -53,7 +65,7 @@ bench-effects: $(READY) ## Measure what ledger and outbox cost, against fakes th
 
 clean: ## Remove .venv, caches and built packages
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
-	@find caxton_nats tests examples benchmarks chaos -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	@find caxton_nats tests examples benchmarks chaos fuzz -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The stamp is newer than what it was made from, or the installation is made again.
 $(READY): pyproject.toml constraints.txt

@@ -62,6 +62,8 @@ def typed(found: Mapping[str, msgspec.Raw]) -> Envelope:
         if _is_user_defined(name):
             user_defined[name] = _text(name, raw)
             _refuse_too_many(found, user_defined)
+        elif field not in _FIELDS:
+            raise _unknown(shown(name))
         elif field in fields:
             raise InvalidEnvelope("is given twice", field=shown(field))
         else:
@@ -81,11 +83,7 @@ def invalid(error: msgspec.ValidationError, fields: Mapping[str, Any]) -> Invali
     reason, _, path = str(error).partition(" - at `$.")
     field = path.rstrip("`")
     if "unknown field" in reason:
-        return InvalidEnvelope(
-            "is not a field of an ACL message",
-            field=_inner(field, reason),
-            hint="own parameters start with X-",
-        )
+        return _unknown(_inner(field, reason))
     if "missing required field" in reason:
         return InvalidEnvelope("is missing", field=_inner(field, reason))
     if "length >= 1" in reason:
@@ -107,7 +105,7 @@ def stray(error: msgspec.ValidationError) -> InvalidEnvelope | None:
     reason, at, _ = str(error).partition(" - at `$.")
     if at or "unknown field" not in reason:
         return None
-    name = reason.split("`")[1]
+    name = _quoted(reason)
     known = field_name(name) in _FIELDS or _is_user_defined(name)
     return None if known else invalid(error, {})
 
@@ -121,6 +119,12 @@ def field_name(typed_name: str) -> str:
 def shown(name: str) -> str:
     """Return a field name that a stranger chose as an error may show it on a terminal."""
     return ascii(name[:60])[1:-1][:60]
+
+
+def _unknown(field: str) -> InvalidEnvelope:
+    return InvalidEnvelope(
+        "is not a field of an ACL message", field=field, hint="own parameters start with X-"
+    )
 
 
 def _is_user_defined(name: str) -> bool:
@@ -180,5 +184,10 @@ def _priority(text: str) -> Priority:
 
 
 def _inner(path: str, reason: str) -> str:
-    name = shown(reason.split("`")[1])
+    name = shown(_quoted(reason))
     return f"{path}.{name}" if path else name
+
+
+def _quoted(reason: str) -> str:
+    """Return what msgspec has put between backticks; a name may have some of its own."""
+    return reason.partition("`")[2].rpartition("`")[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
+from unicodedata import normalize
 
 import msgspec
 
@@ -175,7 +176,8 @@ def _check_options(envelope: Envelope, limits: Limits) -> None:
         if not name.upper().startswith("X-"):
             raise InvalidEnvelope("own parameters start with X-", field=name)
         if len(text) > _MAX_USER_DEFINED or text.strip(" "):
-            check_text(text, name, _MAX_USER_DEFINED)
+            # Text for people, not a name: it need not be composed.
+            check_text(normalize("NFC", text), name, _MAX_USER_DEFINED)
 
 
 def _check_content(envelope: Envelope, limits: Limits) -> None:
