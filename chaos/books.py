@@ -56,6 +56,8 @@ class Sent(msgspec.Struct, kw_only=True):
     """When the receipt came."""
     unknown: int = 0
     """Tries whose outcome the sender was not told."""
+    stored: tuple[str, int] | None = None
+    """Stream and sequence, from the receipt."""
     refused: str = ""
     """The last error that no further try would have changed."""
     errors: list[str] = []

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from caxton_nats import connect
+from caxton_nats.core.health import reason_of
 from chaos.disk import Disk, disk
 from chaos.ledger import now
 from chaos.load import Shape
 from chaos.needs import LOOP
 from chaos.oracle import Promises
-from chaos.process_faults import SUBMITTED_UNORDERED
+from chaos.process_faults import SUBMITTED_UNORDERED, the_server
 from chaos.scenario import Casting, scenario
 from chaos.servers import Server, Single, single
-from chaos.stage import Stage
+from chaos.stage import NotResumed, Stage
 from chaos.up import Up
 
 MEGABYTES = 96
+_LOST = re.compile(r"(\S+) has lost its end, (\d+)\.\.(\d+)")
 DISK_FULL = Promises(unordered=SUBMITTED_UNORDERED.unordered, leaves=True)
+TRUNCATED = Promises(max_reported=100_000, unordered=frozenset({"sender-"}))
+"""What is left of the stream comes again, also what was settled: in order, but not at once."""
 WITHOUT_PATIENCE = Shape(patience=1.0)
 
 
@@ -55,6 +61,12 @@ async def _power_safe(casting: Casting) -> AsyncIterator[Server]:
 @asynccontextmanager
 async def _not_power_safe(casting: Casting) -> AsyncIterator[Server]:
     async with _on_disk(casting, "process") as server:
+        yield server
+
+
+@asynccontextmanager
+async def _power_safe_anywhere(casting: Casting) -> AsyncIterator[Server]:
+    async with single(casting.folder / "store", "power") as server:
         yield server
 
 
@@ -155,6 +167,64 @@ def _told_at_both_doors(stage: Stage, since: float) -> bool:
         if (one.accepted or now()) > since and "ServerExhausted" in one.errors
     }
     return {"sender-embedded", "sender-service"} <= told
+
+
+@scenario(
+    "store-truncated",
+    server=_power_safe_anywhere,
+    promises=TRUNCATED,
+    shape=Shape(doors=("embedded", "service")),
+)
+async def store_truncated(stage: Stage) -> None:
+    """The end of a mailbox stream's file is cut off: what is gone with it is told by health."""
+    server = the_server(stage)
+    await stage.wait(0.5, 1.0)
+    for name in stage.workers:
+        stage.freeze(name)
+    await stage.wait(0.8, 1.5)
+    stage.say("kill the server")
+    await server.kill()
+    killed = now()
+    victim = max(server.embedded.folder.path.rglob("CAXTON_MAILBOX_*/msgs/*.blk"), key=_size)
+    size = _size(victim)
+    left = int(size * stage.rng.uniform(0.3, 0.9))
+    stage.say(f"cut {victim.parent.parent.name}/{victim.name} from {size} to {left} bytes")
+    os.truncate(victim, left)
+    await server.restart()
+    for name in stage.workers:
+        stage.thaw(stage.processes[name])
+    await stage.resumed()
+    await stage.wait(1.0, 2.0)
+    lost = await _lost_ranges(stage)
+    for key, sent in stage.load.sent.items():
+        stream, sequence = sent.stored or ("", 0)
+        first, last = lost.get(stream, (1, 0))
+        if sent.accepted and sent.accepted < killed and first <= sequence <= last:
+            stage.books.reported[key] = f"{stream} {first}..{last}"
+    told = "; ".join(f"{stream} {first}..{last}" for stream, (first, last) in lost.items())
+    stage.say(f"health and the logs name as lost: {told}")
+
+
+async def _lost_ranges(stage: Stage) -> dict[str, tuple[int, int]]:
+    """Return what each process that routes says that streams have lost.
+
+    Raises:
+        NotResumed: `caxton health` says nothing of it.
+    """
+    async with connect(stage.settings(), observer=lambda _: None) as platform:
+        health = await platform.health_check()
+    if not reason_of(health.components["acknowledged"].status):
+        raise NotResumed("health does not tell that a stream has lost its end")
+    lost: dict[str, tuple[int, int]] = {}
+    for log in stage.folder.glob("*.log"):
+        for stream, first, last in _LOST.findall(log.read_text()):
+            known = lost.get(stream, (int(first), int(last)))
+            lost[stream] = min(int(first), known[0]), max(int(last), known[1])
+    return lost
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size
 
 
 def _disk_server(stage: Stage) -> OnDisk:

@@ -38,7 +38,8 @@ MIX = (
     (Kind.DEADLINE, 5),
 )
 """How many of a hundred messages are what."""
-Post = Callable[[Envelope], Awaitable[object]]
+Post = Callable[[Envelope], Awaitable[tuple[str, int] | None]]
+"""Returns where the message lies, if that is told."""
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +137,7 @@ class Load:
         """Send until it is known what became of it."""
         while True:
             try:
-                await post(message)
+                sent.stored = await post(message)
             except CaxtonError as error:
                 if error.code not in sent.errors:
                     sent.errors.append(error.code)
@@ -193,13 +194,14 @@ def _hearing(load: Load) -> Callable[[Context], Coroutine[Any, Any, None]]:
 
 
 def _through(agent: Agent) -> Post:
-    async def post(message: Envelope) -> None:
+    async def post(message: Envelope) -> tuple[str, int]:
         (result,) = await agent.send_many([message])
         if isinstance(result, CaxtonError):
             raise result
-        for outcome in result.outcomes:
-            if outcome.error is not None:
-                raise outcome.error
+        (outcome,) = result.outcomes
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.stream, outcome.sequence
 
     return post
 

@@ -133,10 +133,6 @@ class _Examiner:
         if len(told) > self._promises.max_reported:
             self._complain("lost, if reported", told)
         self._complain("lost: accepted, and neither handled nor dead nor pending", gone - told)
-        self._complain(
-            "reported as lost and not lost",
-            self._books.reported.keys() & (self._handled | self._dead | self._pending),
-        )
         if self._promises.drains:
             self._complain(
                 "still pending: the system did not resume",

@@ -87,7 +87,10 @@ async def perform(
 async def _play(scenario: Scenario, casting: Casting, result: Result) -> None:
     async with open_stage(scenario, casting) as stage:
         await stage.under_load()
-    verdict = examine(stage.closed_books(), scenario.promises)
+    books = stage.closed_books()
+    # So that they can be looked at, or examined again.
+    (casting.folder / "books.json").write_bytes(msgspec.json.encode(books))
+    verdict = examine(books, scenario.promises)
     result.figures, result.complaints = verdict.figures, verdict.complaints
 
 

@@ -61,6 +61,7 @@ def examine(seen: Observed, now: datetime) -> dict[str, Finding]:
         "timers": _timers(by_role.get(Role.TIMERS, []), seen, now),
         "breakers": _breakers(seen.breakers, now),
         "buckets": _buckets(by_role.get(Role.OTHER, [])),
+        "acknowledged": _acknowledged(seen.states),
     }
     for role, whom in _WAIT_FOR.items():
         for state in by_role.get(role, []):
@@ -139,6 +140,17 @@ def _buckets(streams: Sequence[StreamState]) -> Finding:
     reasons = [f"{one.name} is at {one.fill:.0%} of a limit" for one in streams if one.fill >= NEAR]
     metrics = {"bytes": float(sum(one.bytes for one in streams))}
     return Finding(_missing(streams) or _degraded(reasons), metrics)
+
+
+def _acknowledged(streams: Sequence[StreamState]) -> Finding:
+    """Return what is to be said of streams that have lost what they had acknowledged."""
+    gone = [(one.name, *one.gone) for one in streams if one.gone]
+    reasons = [
+        f"{name} has lost its end, {first}..{last}, but for what was settled by then: its store was"
+        " damaged, or a power cut came before it was on the disk"
+        for name, first, last in gone
+    ]
+    return Finding(_degraded(reasons), {"lost": float(sum(b - a + 1 for _, a, b in gone))})
 
 
 def _backlog(stream: StreamState, whom: str, now: datetime) -> Finding:

@@ -33,6 +33,8 @@ class StreamState(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
     last_sequence: int = 0
     """Messages ever stored."""
+    gone: tuple[int, int] | None = None
+    """First and last sequence that it had acknowledged, and does not know any more."""
     first_at: datetime | None = None
     """When the oldest message that is there was stored."""
     consumers: int = 0

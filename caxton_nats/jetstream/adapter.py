@@ -55,6 +55,8 @@ async def open_ports(
     leases = KvLeases(connection, publisher, deployment.platform)
     breakers = KvBreakerStore(connection, publisher, deployment.platform)
     routes = KvRouteStore(connection, publisher)
+    streams = StreamStates(connection, deployment, publisher.marks)
+    streams.start()
     try:
         yield Ports(
             publisher=publisher,
@@ -72,7 +74,7 @@ async def open_ports(
             ledgers=KvLedgers(connection, publisher),
             outboxes=KvOutboxes(connection, publisher),
             timers=ScheduledTimers(connection, publisher, options),
-            streams=StreamStates(connection, deployment),
+            streams=streams,
             peers=NatsPeers(connection, publisher, own_id=ids.new_id()),
             routes=routes,
             links=NatsLinks(connection, deployment.platform, options),
@@ -80,6 +82,7 @@ async def open_ports(
             ids=ids,
         )
     finally:
+        await streams.stop()
         await registry_store.stop()
         await leases.stop()
         await breakers.stop()

@@ -80,6 +80,11 @@ async def first_of_leader(connection: Connection, stream: str, subject: str) -> 
     return await _one_of_leader(connection, stream, {"seq": 1, "next_by_subj": subject})
 
 
+async def at_leader(connection: Connection, stream: str, sequence: int) -> Record | None:
+    """Return the message of this sequence, if it is stored."""
+    return await _one_of_leader(connection, stream, {"seq": sequence})
+
+
 async def _one_of_leader(
     connection: Connection, stream: str, request: dict[str, Any]
 ) -> Record | None:

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
+from typing import cast
 
 import msgspec
 from nats.aio.msg import Msg
@@ -23,6 +24,7 @@ from nats.errors import Error as NatsError
 
 from caxton_nats.core.disposition import Disposition, Nak
 from caxton_nats.core.errors import CaxtonError, StreamMissing, TransportError
+from caxton_nats.jetstream import direct
 from caxton_nats.jetstream.client import Denied
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import translate
@@ -138,6 +140,7 @@ class PullInbox:
         Raises:
             TransportError: an ack was not confirmed; that message may come again.
         """
+        settled = [one for one in settled if await self._is_stored(one[0])]
         back = [(one, way) for one, way in settled if isinstance(way, Nak)]
         done = [one for one, way in settled if not isinstance(way, Nak)]
         results = await asyncio.gather(
@@ -146,6 +149,21 @@ class PullInbox:
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+
+    async def _is_stored(self, delivery: Delivery) -> bool:
+        """Return whether the message under this number is the one that was delivered.
+
+        A server that was lost may have lost the end of its stream, too, and given the number to
+        another message: settled in its place, that one would never be handled.
+        """
+        if _handle(delivery).losses == self._connection.losses:
+            return True
+        origin = delivery.origin
+        stored = await direct.at_leader(self._connection, origin.stream, origin.sequence)
+        same = stored is not None and stored.stored_at == delivery.stored_at
+        if not same:
+            log.warning("%s is not stored any more, and not settled", origin.key)
+        return same
 
     async def keep(self, deliveries: Sequence[Delivery]) -> None:
         """Tell the server that these are still being worked on, and what nobody has fetched yet."""
@@ -226,11 +244,11 @@ class PullInbox:
 
     async def _request(self, delivery: Delivery, answer: bytes) -> None:
         what = f"settling {delivery.origin.stream} {delivery.origin.sequence}"
-        await self._connection.request(str(delivery.handle), answer, what=what)
+        await self._connection.request(_handle(delivery).reply, answer, what=what)
 
     async def _publish(self, delivery: Delivery, answer: bytes) -> None:
         try:
-            await self._connection.client.publish(str(delivery.handle), answer)
+            await self._connection.client.publish(_handle(delivery).reply, answer)
         except NatsError as error:
             raise translate(error, f"settling {delivery.origin.key}") from None
 
@@ -254,7 +272,7 @@ class PullInbox:
             self._on_status(message)
         else:
             try:
-                delivery = _delivery(message)
+                delivery = _delivery(message, self._connection.losses)
             except (ValueError, OverflowError):
                 # Who has seen the name of this inbox may write to it.
                 log.warning("what came from %a was not delivered by a consumer", message.reply)
@@ -302,7 +320,19 @@ def _nak(disposition: Nak) -> bytes:
     return b"-NAK " + msgspec.json.encode({"delay": delay})
 
 
-def _delivery(message: Msg) -> Delivery:
+class _Handle(msgspec.Struct, frozen=True):
+    """How a delivery is settled."""
+
+    reply: str
+    losses: int
+    """Of the connection, when it came."""
+
+
+def _handle(delivery: Delivery) -> _Handle:
+    return cast("_Handle", delivery.handle)
+
+
+def _delivery(message: Msg, losses: int) -> Delivery:
     origin, delivered, stored = parse_ack(message.reply)
     return Delivery(
         origin=origin,
@@ -311,5 +341,5 @@ def _delivery(message: Msg) -> Delivery:
         headers=kept_headers(message.headers),
         attempt=delivered,
         stored_at=_EPOCH + timedelta(microseconds=stored // 1000),
-        handle=message.reply,
+        handle=_Handle(message.reply, losses),
     )

@@ -28,6 +28,7 @@ from caxton_nats.jetstream.client import Denied
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import api_error, translate
 from caxton_nats.jetstream.headers import MSG_ID, STATUS
+from caxton_nats.jetstream.marks import Marks
 from caxton_nats.jetstream.write_errors import write_error
 from caxton_nats.ports import Letter, Stored
 
@@ -80,9 +81,12 @@ class JetStreamPublisher:
         self._inbox = connection.client.new_inbox()
         self._waiting: dict[str, tuple[Post, asyncio.Future[Stored | CaxtonError]]] = {}
         self._next = 0
+        self.marks = Marks()
+        """What was acknowledged to this process."""
 
     async def start(self) -> None:
         """Listen for acks."""
+        self._connection.on_reconnect(self.marks.reconnected)
         self._connection.on_reconnect(self._give_up_waiting)
         self._connection.client.on_denied(self._on_denied)
         await self._connection.client.subscribe(f"{self._inbox}.*", cb=self._on_ack)
@@ -235,8 +239,12 @@ class JetStreamPublisher:
 
     async def _on_ack(self, message: Msg) -> None:
         waiting = self._waiting.pop(message.subject.rsplit(".", 1)[-1], None)
-        if waiting is not None and not waiting[1].done():
-            waiting[1].set_result(read_ack(message))
+        if waiting is None or waiting[1].done():
+            return
+        result = read_ack(message)
+        if isinstance(result, Stored):
+            self.marks.acknowledged(result.stream, result.sequence, duplicate=result.duplicate)
+        waiting[1].set_result(result)
 
     def _on_denied(self, denied: Denied) -> None:
         for post, future in self._waiting.values():

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from caxton_nats.core.connection_state import ConnectionState
+from caxton_nats.core.errors import CaxtonError
 from caxton_nats.core.stream_state import Role, StreamState
 from caxton_nats.jetstream import subjects
 from caxton_nats.jetstream.connection import Connection
+from caxton_nats.jetstream.marks import Marks
 from caxton_nats.jetstream.stream_files import Options, streams
 from caxton_nats.jetstream.times import moment
 from caxton_nats.jetstream.topology import Deployment
+from caxton_nats.tasks import end
 
 _ROLES = {
     subjects.INGRESS_STREAM: Role.INGRESS,
@@ -20,27 +27,62 @@ _ROLES = {
     subjects.TIMERS_STREAM: Role.TIMERS,
     subjects.OUTBOUND_STREAM: Role.OUTBOUND,
 }
+_TRIES = 20
+_PAUSE = 0.2
 _OURS = ("CAXTON_", "KV_caxton-", "OBJ_caxton-")
 
 
 class StreamStates:
     """See `ports.Streams`."""
 
-    def __init__(self, connection: Connection, deployment: Deployment) -> None:
+    def __init__(self, connection: Connection, deployment: Deployment, marks: Marks) -> None:
         self._connection = connection
+        self._marks = marks
         options = Options(platform=deployment.platform, shards=deployment.shards)
         self._expected = [str(config["name"]) for config in streams(options)]
+        self._forget: Callable[[], None] = lambda: None
+        self._looking: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Look after each reconnection, before new messages hide that old ones are gone."""
+        self._forget = self._connection.on_reconnect(self._look_soon)
+
+    async def stop(self) -> None:
+        """Look no more."""
+        self._forget()
+        if self._looking is not None:
+            await end([self._looking])
 
     async def states(self) -> list[StreamState]:
         """Return the state of each stream that there is or should be."""
+        marks = self._marks.taken()
         found = {info["config"]["name"]: info for info in await self._list()}
-        there = [_state(name, info) for name, info in found.items() if name.startswith(_OURS)]
+        there = [self._state(name, found[name], marks) for name in found if name.startswith(_OURS)]
         gone = [name for name in self._expected if name not in found]
         return there + [StreamState(name=name, role=_role(name), missing=True) for name in gone]
 
     def connection(self) -> ConnectionState:
         """Return the state of the connection."""
         return self._connection.state()
+
+    def _state(self, name: str, info: dict[str, Any], marks: Mapping[str, int]) -> StreamState:
+        state = _state(name, info)
+        gone = self._marks.compare(name, state.last_sequence, marks)
+        return msgspec.structs.replace(state, gone=gone)
+
+    def _look_soon(self) -> None:
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        for _ in range(_TRIES):
+            try:
+                await self.states()
+            except CaxtonError:
+                # A server that has just started may not answer yet.
+                await asyncio.sleep(_PAUSE)
+            else:
+                return
 
     async def _list(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []

@@ -55,7 +55,15 @@ def test_idle_is_healthy() -> None:
     findings = examine(seen(), NOON)
     assert set(findings) == {
         *("connection", "registry", "mailboxes", "ingress"),
-        *("advisories", "dead letters", "timers", "outbound", "buckets", "breakers"),
+        *(
+            "advisories",
+            "dead letters",
+            "timers",
+            "outbound",
+            "buckets",
+            "breakers",
+            "acknowledged",
+        ),
     }
     assert all(one.status == Healthy() for one in findings.values())
 
