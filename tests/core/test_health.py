@@ -221,3 +221,12 @@ def test_health_travels_as_json() -> None:
     data = msgspec.json.encode(health)
     assert msgspec.json.decode(data, type=DetailedHealthStatus) == health
     assert msgspec.json.decode(data)["overall"] == {"status": "Degraded", "reason": "a: full"}
+
+
+def test_a_stream_that_has_lost_its_end() -> None:
+    """It works, and somebody should look: which one, and which numbers."""
+    lost = stream(Role.MAILBOX, gone=(4, 9))
+    found = examine(seen(lost, stream(Role.INGRESS)), NOON)["acknowledged"]
+    assert isinstance(found.status, Degraded)
+    assert "S has lost its end, 4..9" in found.status.reason
+    assert found.metrics == {"lost": 6}
