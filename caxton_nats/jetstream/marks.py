@@ -5,7 +5,8 @@ sequence out again, has lost its end: its file was cut, or a power cut took what
 nats-server says nothing of it to its clients. Whoever holds an acknowledgement can tell.
 
 What it cannot tell: what was acknowledged to other processes only, or before this one started, and
-what is missing in the middle, which looks like mail that was settled.
+what is missing in the middle, which looks like mail that was settled. A server that was stopped
+politely counts what was cut off meanwhile as such, too.
 """
 
 from __future__ import annotations
