@@ -17,15 +17,15 @@ from chaos.ledger import now
 from chaos.load import Shape
 from chaos.needs import LOOP
 from chaos.oracle import Promises
-from chaos.process_faults import SUBMITTED_UNORDERED, the_server
-from chaos.scenario import Casting, scenario
+from chaos.process_faults import the_server
+from chaos.scenario import USUAL, Casting, scenario
 from chaos.servers import Server, Single, single
 from chaos.stage import NotResumed, Stage
 from chaos.up import Up
 
 MEGABYTES = 96
 _LOST = re.compile(r"(\S+) has lost its end, (\d+)\.\.(\d+)")
-DISK_FULL = Promises(unordered=SUBMITTED_UNORDERED.unordered, leaves=True)
+DISK_FULL = Promises(unordered=USUAL.unordered, leaves=True)
 TRUNCATED = Promises(max_reported=100_000, unordered=frozenset({"sender-"}))
 """What is left of the stream comes again, also what was settled: in order, but not at once."""
 WITHOUT_PATIENCE = Shape(patience=1.0)

@@ -6,17 +6,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from chaos.ledger import now
+from chaos.load import Shape
 from chaos.oracle import Promises
 from chaos.scenario import Casting, scenario
 from chaos.servers import Server, Single
-from chaos.stage import Stage
+from chaos.stage import NotResumed, Stage
 from chaos.terms import ACK_WAIT, LEASE
 from chaos.up import Up, up
 
 UNORDERED = Promises(unordered=frozenset({"sender-"}))
 """A receiver that was away ends what it had in hand after its successor has gone on."""
-SUBMITTED_UNORDERED = Promises(unordered=frozenset({"sender-submit"}))
-"""What a router had in hand of what was submitted comes again behind newer submissions."""
+QUEUE = 100
+"""Messages that a mailbox takes while its receiver stands still."""
+GROWTH = 24 * 1024 * 1024
+"""Bytes that a router may take meanwhile: caches are warmed, nothing is hoarded."""
 NOTICES = LEASE * 1.5
 """Seconds after which a process that was frozen must have noticed that it has a successor."""
 
@@ -28,28 +31,28 @@ async def calm(stage: Stage) -> None:
         pass
 
 
-@scenario("router-kill", promises=SUBMITTED_UNORDERED)
+@scenario("router-kill")
 async def router_killed(stage: Stage) -> None:
     """One of two router services is killed, again and again."""
     async for _ in stage.moments():
         await kill_a_router(stage)
 
 
-@scenario("lone-router-kill", routers=1, promises=SUBMITTED_UNORDERED)
+@scenario("lone-router-kill", routers=1, short=False)
 async def lone_router_killed(stage: Stage) -> None:
     """The only router service is killed, again and again."""
     async for _ in stage.moments():
         await kill_a_router(stage)
 
 
-@scenario("router-stop", promises=SUBMITTED_UNORDERED)
+@scenario("router-stop")
 async def router_stopped(stage: Stage) -> None:
     """One of two router services is frozen for longer than anybody waits for it."""
     async for _ in stage.moments():
         await freeze_a_router(stage)
 
 
-@scenario("lone-router-stop", routers=1, short=False, promises=SUBMITTED_UNORDERED)
+@scenario("lone-router-stop", routers=1, short=False)
 async def lone_router_stopped(stage: Stage) -> None:
     """The only router service is frozen for longer than anybody waits for it."""
     async for _ in stage.moments():
@@ -84,13 +87,39 @@ async def server_stopped(stage: Stage) -> None:
         await freeze_the_server(stage)
 
 
+@scenario(
+    "receiver-stalled",
+    promises=UNORDERED,
+    settings={"queue_size": QUEUE},
+    shape=Shape(conversations=12, pause=0.03, doors=("embedded", "service")),
+)
+async def receiver_stalled(stage: Stage) -> None:
+    """One receiver takes nothing under heavy load: others go on, senders wait, nothing grows."""
+    before = {name: stage.processes[name].memory for name in stage.routers}
+    stalled = stage.freeze("worker-1")
+    await stage.until(lambda: "QueueFull" in _told(stage), "no sender was told of a full mailbox")
+    await stage.wait(stage.seconds, stage.seconds + 1.0)
+    grown = {name: stage.processes[name].memory - was for name, was in before.items()}
+    stage.say(f"routers grew by {', '.join(f'{one // 1024} KiB' for one in grown.values())}")
+    most = max(grown.values())
+    if most > GROWTH:
+        raise NotResumed(f"a router grew by {most} bytes while a receiver stood still")
+    await stage.resumed()
+    stage.thaw(stalled)
+    await stage.resumed()
+
+
+def _told(stage: Stage) -> set[str]:
+    return {code for one in stage.load.sent.values() for code in one.errors}
+
+
 @asynccontextmanager
 async def _up(casting: Casting) -> AsyncIterator[Server]:
     async with up(casting.folder / "store", casting.folder) as server:
         yield server
 
 
-@scenario("up-kill", server=_up, routers=0, promises=SUBMITTED_UNORDERED)
+@scenario("up-kill", server=_up, routers=0)
 async def up_killed(stage: Stage) -> None:
     """`caxton up` is killed as a whole, server and router, and started again on its store."""
     server = stage.server

@@ -46,6 +46,12 @@ class Process:
         """Whether it has not ended, frozen or not."""
         return self._process.returncode is None
 
+    @property
+    def memory(self) -> int:
+        """Return the bytes that it has in memory."""
+        pages = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
     async def ready(self, word: bytes = b"ready") -> str:
         """Return the line with which it says that it is there.
 

@@ -21,6 +21,8 @@ from chaos.servers import Server, single
 if TYPE_CHECKING:
     from chaos.stage import Stage
 
+USUAL = Promises(unordered=frozenset({"sender-submit"}))
+"""What was submitted and was in a router's hand at a fault comes again behind newer submissions."""
 Play = Callable[["Stage"], Awaitable[None]]
 
 
@@ -67,7 +69,7 @@ class Scenario:
     workers: int = 2
     needs: tuple[Need, ...] = ()
     short: bool = True
-    promises: Promises = field(default_factory=Promises)
+    promises: Promises = USUAL
     shape: Shape = field(default_factory=Shape)
     settings: dict[str, Any] = field(default_factory=dict)
 
