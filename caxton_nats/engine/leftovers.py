@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 
-from caxton_nats.core.dead_letter import DeadLetter
+from caxton_nats.core.envelope import Claim
 from caxton_nats.core.errors import CaxtonError, InvalidEnvelope
 from caxton_nats.core.identifiers import AgentId, untoken
 from caxton_nats.core.selection import EVERY
@@ -25,7 +27,8 @@ from caxton_nats.tasks import forever
 
 AGE = timedelta(days=1)
 """How old content is when it is looked after."""
-INTERVAL = timedelta(hours=1)
+INTERVAL = timedelta(hours=6)
+"""Between two looks: each reads all mail and all dead letters, if there is any old content."""
 _DEAD = "dead."
 _SET_ASIDE = re.compile(r"([^.]+)\.([^.]+)\..+\.[0-9a-f]{16}", re.DOTALL)
 _EVERYTHING = 10_000_000
@@ -65,13 +68,15 @@ class Leftovers:
         if not old:
             return 0
         before = await self._movements()
-        used = await self._used_by_dead_letters() | await self._used_by_mail()
+        used, aside = await self._used_by_dead_letters()
+        unused = old.keys() - used - await self._used_by_mail()
+        if unused:
+            # Large originals are read only if anything might go.
+            unused -= await self._used_by_originals(aside)
         if before is None or await self._movements() != before:
             return 0
         gone = [
-            await self._ports.contents.forget(name, revision=revision)
-            for name, revision in old.items()
-            if name not in used
+            await self._ports.contents.forget(name, revision=old[name]) for name in sorted(unused)
         ]
         return sum(gone)
 
@@ -96,21 +101,24 @@ class Leftovers:
         (letters,) = (one for one in states if one.role is Role.DEAD_LETTERS)
         return letters.last_sequence, letters.messages
 
-    async def _used_by_dead_letters(self) -> set[str]:
+    async def _used_by_dead_letters(self) -> tuple[set[str], list[Claim]]:
+        """Return the names that the letters speak of, and where their larger originals lie."""
         used: set[str] = set()
+        aside: list[Claim] = []
         async for letter in select(self._ports, EVERY):
-            used |= _claimed(await self._original(letter))
+            used |= _claimed(letter.original)
             if letter.body_claim is not None:
                 used.add(letter.body_claim.object)
-        return used
+                aside.append(letter.body_claim)
+        return used, aside
 
-    async def _original(self, letter: DeadLetter) -> bytes:
-        if letter.body_claim is None:
-            return letter.original
-        try:
-            return await self._ports.contents.get(letter.body_claim)
-        except InvalidEnvelope:
-            return b""
+    async def _used_by_originals(self, aside: Sequence[Claim]) -> set[str]:
+        used: set[str] = set()
+        for claim in aside:
+            # One that is gone speaks of nothing any more.
+            with suppress(InvalidEnvelope):
+                used |= _claimed(await self._ports.contents.get(claim))
+        return used
 
     async def _used_by_mail(self) -> set[str]:
         used: set[str] = set()
