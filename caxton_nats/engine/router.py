@@ -203,7 +203,9 @@ class Router:
             now=submission.since or now,
             new_id=lambda: submission.fallback_id or self._ports.ids.new_id(),
         )
-        check(envelope, limits, now)
+        # An earlier try may have stored it. Whether it is too late, is for its mailbox to say: told
+        # here and there, the same message would die twice.
+        check(envelope, limits, (submission.since or now) if submission.waited else now)
         return envelope
 
     async def _take_up(self, envelope: Envelope) -> Envelope:

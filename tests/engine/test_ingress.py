@@ -273,6 +273,18 @@ async def test_settlement_that_is_lost(bench: Bench, lost: Exception) -> None:
     await end([running])
 
 
+async def test_a_deadline_that_passes_between_two_tries(bench: Bench) -> None:
+    """What an earlier try has stored is its mailbox's to bury: here it would die a second time."""
+    platform = await bench.known(bench.platform())
+    inbox = Failing(bench.broker.ingress, settle=[NotConnected("away")])
+    await bench.broker.submit(ALICE, b'{"performative": "inform", "to": "bob", "timeout": 1}')
+    running = asyncio.create_task(ingress(bench, platform, inbox=inbox).run())
+    await bench.clock.advance(2 * ACK_WAIT)
+    assert (len(await mail(bench)), await waiting(bench)) == (1, 0)
+    assert await bench.dead() == []
+    await end([running])
+
+
 async def test_loop_survives(bench: Bench) -> None:
     """Whatever fetching raises, the ingress goes on, later each time."""
     platform = await bench.known(bench.platform())
