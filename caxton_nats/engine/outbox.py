@@ -11,11 +11,12 @@ import asyncio
 import heapq
 import logging
 from collections.abc import Container, Sequence
+from datetime import timedelta
 
 import msgspec
 
 from caxton_nats.core.envelope import Envelope
-from caxton_nats.core.errors import CaxtonError
+from caxton_nats.core.errors import CaxtonError, ResourceExhausted
 from caxton_nats.core.identifiers import AgentId, agent_token
 from caxton_nats.core.ledger import Entry
 from caxton_nats.core.outbox import Commit, answers_of, set_aside, with_answers
@@ -133,10 +134,19 @@ class Outbox:
             claim = kept.commit.claim
             aside = None if claim is None else await self._ports.contents.get(claim)
             kept.answers = answers_of(kept.commit, aside)
+        waited = False
         while kept.sent < len(kept.answers):
             answer = kept.answers[kept.sent]
-            submission = Submission(sender=self._agent, envelope=answer, since=kept.commit.at)
+            submission = Submission(
+                sender=self._agent, envelope=answer, since=kept.commit.at, waited=waited
+            )
             (result,) = await self._door.send([submission])
+            waited = isinstance(result, ResourceExhausted)
+            if isinstance(result, ResourceExhausted) and result.retry_after is not None:
+                # No failure, and no attempt: an agent that answers faster than it may has to slow
+                # down, and this keeps one of its handlers' places until then.
+                await self._ports.clock.sleep(timedelta(seconds=result.retry_after))
+                continue
             if isinstance(result, CaxtonError):
                 raise result
             _check_all_have_it(result)

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from caxton_nats import Agent, Context, Settings, started
 from caxton_nats.app import at_work
 from caxton_nats.core.errors import CaxtonError, InvalidEnvelope, NotConnected, ResourceExhausted
 from caxton_nats.core.identifiers import AgentId, MessageId
@@ -14,9 +15,12 @@ from caxton_nats.engine.platform import Platform
 from caxton_nats.engine.router import RouterOptions
 from caxton_nats.ports import Ports, Receipt, Submission
 from caxton_nats.tasks import end
+from caxton_nats.telemetry import Action, Event
+from caxton_nats.testing import memory_platform
 from tests.core.sample import ALICE, BOB, CAROL, sample
 from tests.engine.bench import Bench, CountingIds, Failing
 from tests.engine.test_ingress import ingress, waiting
+from tests.plugins.eventually import eventually
 
 LIMIT = 5
 DAVE = AgentId("dave@here")
@@ -161,6 +165,35 @@ async def test_a_count_that_fails(bench: Bench) -> None:
     await bench.clock.advance(10)
     assert platform.router.rate_limit.burst == 100
     await end([running])
+
+
+async def test_answers_above_the_limit_slow_their_agent_down() -> None:
+    """A handler that has answered is not run again: its answers go when they may, at one attempt."""
+    events: list[Event] = []
+    bob, alice, carol = Agent("bob"), Agent("alice"), Agent("carol")
+    got: list[object] = []
+
+    @bob.on("request")
+    async def echo(ctx: Context) -> None:
+        await ctx.inform(ctx.content)
+
+    async def keep(ctx: Context) -> None:
+        got.append(ctx.content)
+
+    chosen = Settings(rate_limit=50, max_retries=1, concurrency=4)
+    async with (
+        memory_platform(chosen, observer=events.append) as platform,
+        started(platform, bob, alice, carol),
+    ):
+        for asker in (alice, carol):
+            asker.on("*")(keep)
+            results = await asker.send_many(
+                [asker.message("request", "bob", f"{asker.name}-{at}") for at in range(40)]
+            )
+            assert all(isinstance(one, Receipt) for one in results)
+        await eventually(lambda: len(got) == 80)
+    assert len(set(map(str, got))) == 80
+    assert not [one for one in events if one.action in (Action.RETRIED, Action.DEAD_LETTERED)]
 
 
 @pytest.mark.parametrize("limit", [0, 7])
