@@ -81,8 +81,12 @@ async def test_without_an_id(bench: Bench) -> None:
     assert (len(killed.done), len(bob.done), await bench.pending()) == (1, 1, 0)
 
 
-async def test_two_copies_at_once(bench: Bench) -> None:
-    """Two copies in hand at the same time: the second waits, and is only settled."""
+@pytest.mark.parametrize("awaited", [False, True])
+async def test_two_copies_at_once(bench: Bench, *, awaited: bool) -> None:
+    """Two copies in hand at the same time: the second waits, and is only settled.
+
+    Also if a handler waits for them, so that they do not wait in a lane.
+    """
     go = asyncio.Event()
 
     async def slow(_: Envelope, __: int) -> None:
@@ -92,6 +96,7 @@ async def test_two_copies_at_once(bench: Bench) -> None:
     await bench.clock.advance(timedelta(hours=1).total_seconds())
     await bench.post("m-1")
     bob = Recorder(bench.clock, slow)
+    bob.awaited = {"m-1"} if awaited else set()
     bench.open(bob)
     await bench.clock.idle()
     go.set()

@@ -360,6 +360,25 @@ async def test_settled_by_somebody_else(bench: Bench) -> None:
     assert len(await commits(bench)) < 40
 
 
+async def test_commit_of_a_message_that_is_gone(bench: Bench) -> None:
+    """What was settled while the agent was away is owed no more, though no ledger knows of it."""
+    stored = await bench.post("m-1")
+    delivery = await bench.broker.mailboxes.get(Origin(stored.stream, stored.sequence))
+    assert delivery is not None
+    entry, door = Entry(ALICE, MessageId("m-1")), bench.platform().door
+    before = Outbox(BOB, bench.ports, door, max_body=1000)
+    await before.open(())
+    await before.commit(entry, delivery, answers("a-1"))
+    for gone in (False, True):
+        if gone:
+            await bench.broker.mailboxes.discard(delivery.origin)
+        outbox = Outbox(BOB, bench.ports, door, max_body=1000)
+        await outbox.open(())
+        assert (entry in outbox) is not gone
+    await outbox.close()
+    assert await commits(bench) == []
+
+
 async def test_frozen_predecessor(bench: Bench) -> None:
     """Of two processes that use one slot at once, one commits; the other is told."""
     one, other = [Outbox(BOB, bench.ports, bench.platform().door, max_body=1000) for _ in "ab"]

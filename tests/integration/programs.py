@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, nullcontext
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -24,8 +25,10 @@ from caxton_nats.core.disposition import Reject
 from caxton_nats.core.selection import EVERY
 from caxton_nats.engine.burial import Burial
 from caxton_nats.jetstream.dead_letters import DlqStream
+from caxton_nats.jetstream.effects import KvLedgers, KvOutboxes
 from caxton_nats.jetstream.inbox import PullInbox
 from caxton_nats.jetstream.links import NatsLinks
+from caxton_nats.jetstream.publisher import JetStreamPublisher
 from caxton_nats.ports import Stored
 from caxton_nats.sdk.agent import Agent
 from caxton_nats.sdk.context import Context
@@ -36,7 +39,8 @@ from tests.plugins.eventually import eventually
 def main() -> None:
     """Run one of the programs below, with its arguments: ``agent NAME BEHAVIOUR CAPABILITY…``.
 
-    Behaviours: ``record``, ``waits`` (for the file CAXTON_TEST_GO), ``stuck``, ``dies``, ``rejects``.
+    Behaviours: ``record``, ``waits`` (for the file CAXTON_TEST_GO), ``stuck``, ``dies``, ``rejects``,
+    ``answers``.
     """
     what, *rest = sys.argv[1:]
     programs: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
@@ -46,6 +50,7 @@ def main() -> None:
         "agent": _agent,
         "burying-agent": _burying_agent,
         "operator": _operator,
+        "answering-agent": _answering_agent,
     }
     asyncio.run(programs[what](*rest))
 
@@ -66,6 +71,40 @@ async def _burying_agent(name: str, after: str) -> None:
     """Reject what comes, and die over its burial."""
     with _killed(after):
         await _agent(name, "rejects")
+
+
+async def _answering_agent(name: str, point: str) -> None:
+    """Answer twice, and die at a point.
+
+    When the handler has ``returned``, the answers are ``committed``, the ``first`` is sent, both
+    are ``sent``, the ledger has the message (``entered``), or it is ``acked``; or ``never``.
+    """
+
+    def dying(port: Any, method: str, number: int, *, before: bool = False) -> Any:
+        real, calls = getattr(port, method), count(1)
+
+        async def call(*arguments: Any, **named: Any) -> Any:
+            last = next(calls) == number
+            if last and before:
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = await real(*arguments, **named)
+            if last:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return patch.object(port, method, call)
+
+    points: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+        "returned": lambda: dying(KvOutboxes, "save", 1, before=True),
+        "committed": lambda: dying(KvOutboxes, "save", 1),
+        "first": lambda: dying(JetStreamPublisher, "publish", 1),
+        "sent": lambda: dying(JetStreamPublisher, "publish", 2),
+        "entered": lambda: dying(KvLedgers, "save", 1),
+        "acked": lambda: dying(PullInbox, "settle", 1),
+        "never": nullcontext,
+    }
+    with points[point]():
+        await _agent(name, "answers")
 
 
 @contextmanager
@@ -135,6 +174,9 @@ async def _agent(name: str, behaviour: str, *capabilities: str) -> None:
     @agent.on("*")
     async def handle(ctx: Context) -> None:
         os.write(notes, msgspec.json.encode(ctx.content) + b"\n")
+        if behaviour == "answers":
+            await ctx.inform("one")
+            await ctx.inform("two")
         if behaviour == "waits":
             await eventually(Path(os.environ["CAXTON_TEST_GO"]).exists)
         if behaviour == "stuck":
