@@ -263,11 +263,16 @@ class ObjectContentStore:
 
 def _as_claimed(info: ObjectInfo, claim: Claim) -> bool:
     """Return whether the object is what the claim says, and no link to another one."""
+    algorithm, _, digest = str(info.digest).partition("=")
+    try:
+        claimed = urlsafe_b64encode(bytes.fromhex(claim.sha256)).decode("ascii")
+    except ValueError:
+        return False
     return (
         info.size == claim.size
         and not info.is_link()
         and _NUID.fullmatch(str(info.nuid)) is not None
-        and str(info.digest).upper().startswith("SHA-256=")
+        and (algorithm.upper(), digest) == ("SHA-256", claimed)
     )
 
 
