@@ -154,14 +154,17 @@ async def work_off(
     """
     report = _Document() if as_json else _Lines(did)
     done = failed = 0
+    is_over = False
     try:
         async for line in ended:
             failed += line.error is not None
             done += line.error is None
             report.add(line)
+        is_over = True
     finally:
         # Also of what ends in an error: what was done by then is done.
-        report.end(did, done, failed, interrupted=stop.is_set())
+        if is_over or done or failed:
+            report.end(did, done, failed, interrupted=stop.is_set())
     return Exit.INTERRUPTED if stop.is_set() else exits.of_batch(done, failed)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from caxton_nats import Agent, Context, Reject, started
 from caxton_nats.core.selection import Selection
+from caxton_nats.jetstream.connection import connect
 from caxton_nats.ports import Letter
 from tests.cli.conftest import Caxton, Here, Start
 from tests.cli.test_output import on_terminal
@@ -313,3 +314,14 @@ async def test_a_letter_whose_original_is_gone(caxton: Caxton, here: Here) -> No
     assert (shown.code, "InvalidMessage" in shown.out) == (1, True)
     assert "no content is stored under this name" in shown.err
     assert (await caxton("dlq", "discard", letter_id)).code == 0
+
+
+async def test_a_server_that_goes_away(caxton: Caxton, here: Here, url: str) -> None:
+    """What was done is told, and then what went wrong; nothing is said of letters never seen."""
+    nats = await connect(url, name="test")
+    await die(caxton, here, "1")
+    await nats.api("STREAM.DELETE.CAXTON_DLQ")
+    failed = await caxton("dlq", "redrive", "--all")
+    assert (failed.code, failed.out) == (4, "")
+    assert "StreamMissing" in failed.err
+    await nats.close()
