@@ -55,6 +55,8 @@ class _Lane:
         self.running: Held | None = None
         self.blocked_by: Origin | None = None
         self.due: datetime | None = None
+        self.missing: dict[Origin, datetime] = {}
+        """What else is in other hands, and comes before all that is newer; oldest first."""
 
     @property
     def is_ready(self) -> bool:
@@ -64,7 +66,20 @@ class _Lane:
     @property
     def is_idle(self) -> bool:
         """Whether it may be forgotten."""
-        return not self.waiting and self.running is None and self.blocked_by is None
+        return (
+            not self.waiting
+            and not self.missing
+            and self.running is None
+            and self.blocked_by is None
+        )
+
+    def go_on(self) -> None:
+        """Wait for what is missing, unless something older is here."""
+        if not self.missing or self.blocked_by is not None or self.running is not None:
+            return
+        origin = next(iter(self.missing))
+        if not self.waiting or self.waiting[0][1].delivery.origin.sequence > origin.sequence:
+            self.blocked_by, self.due = origin, self.missing.pop(origin)
 
 
 class Lanes:
@@ -96,6 +111,13 @@ class Lanes:
             lane.blocked_by = lane.due = None
             self._offer(held.key, lane)
             return
+        if lane.missing.pop(origin, None) is not None:
+            newer = sum(one.delivery.origin.sequence > origin.sequence for _, one in lane.waiting)
+            at = len(lane.waiting) - newer
+            lane.waiting.insert(at, (next(self._arrival), held))
+            if at == 0:
+                self._offer(held.key, lane)
+            return
         lane.waiting.append((next(self._arrival), held))
         if len(lane.waiting) == 1:
             self._offer(held.key, lane)
@@ -120,6 +142,7 @@ class Lanes:
                 continue
             lane.waiting = deque(one for one in lane.waiting if not one[1].is_late(now))
             found += [self._set_apart(held) for held in late]
+            lane.go_on()
             if lane.is_idle:
                 del self._lanes[key]
         return found
@@ -136,11 +159,7 @@ class Lanes:
 
     def done(self, held: Held) -> None:
         """The delivery is settled; the lane goes on."""
-        lane = self._let_go(held)
-        if lane.waiting:
-            self._offer(held.key, lane)
-        else:
-            del self._lanes[held.key]
+        self._go_on(held.key, self._let_go(held))
 
     def block(self, held: Held, due: datetime) -> None:
         """The delivery went back and comes again at about ``due``; its lane waits for it.
@@ -157,30 +176,30 @@ class Lanes:
     def expect(self, held: Held, due: datetime) -> None:
         """Something of this lane is in other hands, and comes at about ``due``: wait for it.
 
-        Nothing happens if the lane waits for an earlier one. No order, no lane: a message without a
-        conversation holds up nobody.
+        What is expected first comes first. No order, no lane: a message without a conversation
+        holds up nobody.
         """
         if held.envelope is None or not held.envelope.conversation_id:
             return
         lane = self._lanes.setdefault(held.key, _Lane())
         if lane.is_idle:
             lane.blocked_by, lane.due = held.delivery.origin, due
+        elif lane.blocked_by is not None:
+            lane.missing[held.delivery.origin] = due
 
     def knows(self, origin: Origin) -> bool:
         """Return whether it is in hand, or a lane waits for it."""
         return origin in self._in_hand or any(
-            lane.blocked_by == origin for lane in self._lanes.values()
+            lane.blocked_by == origin or origin in lane.missing for lane in self._lanes.values()
         )
 
     def unblock(self, origin: Origin) -> None:
         """What the lane waited for is settled elsewhere; the lane goes on."""
         for key, lane in list(self._lanes.items()):
+            lane.missing.pop(origin, None)
             if lane.blocked_by == origin:
                 lane.blocked_by = lane.due = None
-                if lane.waiting:
-                    self._offer(key, lane)
-                else:
-                    del self._lanes[key]
+                self._go_on(key, lane)
 
     def in_hand(self) -> list[Held]:
         """Return every delivery that is running or waiting."""
@@ -222,6 +241,13 @@ class Lanes:
         lane = self._lanes[held.key]
         lane.running = None
         return lane
+
+    def _go_on(self, key: str, lane: _Lane) -> None:
+        lane.go_on()
+        if lane.is_idle:
+            del self._lanes[key]
+        elif lane.waiting:
+            self._offer(key, lane)
 
     def _offer(self, key: str, lane: _Lane) -> None:
         """Line the lane up, if it is ready; called once for each head that a lane has."""

@@ -2,8 +2,8 @@
 
 It had some messages in hand, and others wait for their retry. The server hands out newer messages
 meanwhile, of the same conversations, too. So whoever opens the mailbox next asks for them first:
-each conversation waits for its earliest one, and what was never tried, or tried for the first time
-when the process ended, comes again at once instead of after ack_wait. What has an attempt on
+each conversation waits for all of these, oldest first. What was never tried, or tried for the first
+time when the process ended, comes again at once instead of after ack_wait. What has an attempt on
 record waits for its retry, or may have crashed that process: it comes when the server says.
 """
 

@@ -229,6 +229,44 @@ def test_blocked_head_that_has_become_an_answer() -> None:
     assert handed_out(lanes) == [2]
 
 
+def test_all_that_is_in_other_hands_comes_first() -> None:
+    """Whatever order it comes in: one after the other, before what is newer."""
+    one, two, three, newer = (held(number, "c") for number in range(1, 5))
+    lanes = Lanes()
+    for missing in (one, two, three):
+        lanes.expect(missing, NOON)
+    assert all(lanes.knows(missing.delivery.origin) for missing in (one, two, three))
+    lanes.put(newer)
+    lanes.put(three)
+    assert handed_out(lanes) == []
+    lanes.put(one)
+    assert handed_out(lanes) == [1]
+    lanes.done(one)
+    assert handed_out(lanes) == []
+    assert lanes.overdue(NOON + SECOND) == [two.delivery.origin]
+    lanes.put(two)
+    for last in (two, three, newer):
+        assert handed_out(lanes) == [last.delivery.origin.sequence]
+        lanes.done(last)
+    assert len(lanes) == 0
+    assert not lanes.knows(two.delivery.origin)
+
+
+def test_what_was_in_other_hands_and_is_settled_there() -> None:
+    """Nobody waits for it any more, whether its turn has come or not."""
+    one, two, three, newer = (held(number, "c") for number in range(1, 5))
+    lanes = Lanes()
+    for missing in (one, two, three):
+        lanes.expect(missing, NOON)
+    lanes.put(newer)
+    lanes.unblock(two.delivery.origin)
+    lanes.unblock(one.delivery.origin)
+    assert handed_out(lanes) == []
+    assert lanes.overdue(NOON + SECOND) == [three.delivery.origin]
+    lanes.unblock(three.delivery.origin)
+    assert handed_out(lanes) == [4]
+
+
 class AnyOrder(RuleBasedStateMachine):
     """Whatever happens in whatever order, against a list per conversation."""
 
