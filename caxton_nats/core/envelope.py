@@ -17,6 +17,7 @@ import msgspec
 
 from caxton_nats.core.errors import InvalidEnvelope, MalformedEnvelope
 from caxton_nats.core.identifiers import AgentId, ConversationId, MessageId
+from caxton_nats.core.writing import encoded
 
 BASE64 = "base64"
 NO_CONTENT = msgspec.Raw()
@@ -105,14 +106,7 @@ def value_content(value: Any) -> tuple[msgspec.Raw, str]:
     """
     if isinstance(value, bytes | bytearray | memoryview):
         return msgspec.Raw(msgspec.json.encode(b64encode(value).decode("ascii"))), BASE64
-    try:
-        return msgspec.Raw(msgspec.json.encode(value)), ""
-    except (TypeError, UnicodeEncodeError, RecursionError) as error:
-        raise InvalidEnvelope(
-            f"the content has no JSON form: {error}",
-            field="content",
-            hint="send bytes, or a value made of dict, list, str, number, bool and None",
-        ) from None
+    return msgspec.Raw(encoded(value)), ""
 
 
 def content_bytes(envelope: Envelope) -> bytes:

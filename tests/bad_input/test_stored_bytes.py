@@ -16,6 +16,11 @@ from tests.plugins.eventually import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 JUNK = [b"", b"junk", b"null", b"[" * 9_000, b"\xff", b'{"agent":"\xff"}', b'{"agent":"\\ud800"}']
+TIMERS = [
+    msgspec.json.encode({"kind": kind, "key": key, "data": data})
+    for kind in ("drain", "expiry", "conversation")
+    for key, data in (("", ""), ("x", "x"), ("a b\r\n", "2036 \x1b"), ("*", "2036 *@>"))
+]
 BUCKETS = ["agents", "leases", "routes", "conversations", "decisions", "attempts", "routers"]
 
 
@@ -44,7 +49,7 @@ async def test_record_of_junk(
     assert (await town.platform.statistics()).total is not None
 
 
-@pytest.mark.parametrize("junk", JUNK, ids=lambda one: ascii(one)[:20])
+@pytest.mark.parametrize("junk", [*JUNK, *TIMERS], ids=lambda one: ascii(one)[:60])
 @pytest.mark.parametrize(
     "subject", ["caxton.due.expiry", "caxton.due.drain", "caxton.due.nobody-knows", "caxton.due.="]
 )
