@@ -11,7 +11,9 @@ from typing import Any
 
 _AGAIN = 0.5
 """Seconds after which a task that goes on in spite of its cancellation is cancelled again."""
-_FIRST_PAUSE, _LAST_PAUSE = timedelta(milliseconds=100), timedelta(seconds=5)
+_FIRST_PAUSE, _LAST_PAUSE = timedelta(milliseconds=100), timedelta(seconds=1)
+_TOLD, _TOLD_AGAIN = 5, 60
+"""Failures in a row of which each is logged, and of how many further ones one is."""
 log = logging.getLogger("caxton_nats")
 
 
@@ -32,7 +34,7 @@ async def forever(
     expected: type[Exception],
     sleep: Callable[[timedelta], Awaitable[None]],
 ) -> None:
-    """Repeat the step until cancelled; a failure is logged and waited out, longer each time.
+    """Repeat the step until cancelled; a failure is waited out, up to a second, and logged.
 
     Whatever the step raises: nobody would notice that a loop in the background has ended, and what
     it should have taken would lie for ever. Never a hot loop: a server that is away answers each
@@ -44,14 +46,16 @@ async def forever(
         expected: failures of the world; any other is a bug and logged with its traceback.
         sleep: waits.
     """
-    pause = _FIRST_PAUSE
+    pause, failures = _FIRST_PAUSE, 0
     while True:
         try:
             await step()
-            pause = _FIRST_PAUSE
+            pause, failures = _FIRST_PAUSE, 0
         except Exception as error:
             told = None if isinstance(error, expected) else error
-            log.warning("%s failed, trying again: %s", what, error, exc_info=told)
+            failures += 1
+            if failures <= _TOLD or failures % _TOLD_AGAIN == 0:
+                log.warning("%s failed, trying again: %s", what, error, exc_info=told)
             await sleep(pause)
             pause = min(pause * 2, _LAST_PAUSE)
 

@@ -17,6 +17,7 @@ from chaos.cluster import Cluster, Node, running
 from chaos.ledger import now
 from chaos.needs import Need
 from chaos.partition import Wires, missing, namespaces
+from chaos.process_faults import SUBMITTED_UNORDERED
 from chaos.scenario import Casting, scenario
 from chaos.servers import Server
 from chaos.stage import NotResumed, Stage
@@ -66,44 +67,50 @@ async def in_namespaces(_: Casting) -> AsyncIterator[Server]:
         await _same(cluster)
 
 
-@scenario("cluster-calm", server=on_this_machine, short=False)
+@scenario("cluster-calm", promises=SUBMITTED_UNORDERED, server=on_this_machine, short=False)
 async def calm(stage: Stage) -> None:
     """Three nodes and no fault."""
     async for _ in stage.moments():
         await _went_on(stage, now())
 
 
-@scenario("cluster-leader-kill", server=on_this_machine)
+@scenario("cluster-leader-kill", promises=SUBMITTED_UNORDERED, server=on_this_machine)
 async def leader_killed(stage: Stage) -> None:
     """The leader of a mailbox stream is killed, and is back after five seconds."""
     await _rounds(stage, lambda: _kill(stage, _leader))
 
 
-@scenario("cluster-own-node-kill", server=on_this_machine, short=False)
+@scenario(
+    "cluster-own-node-kill", promises=SUBMITTED_UNORDERED, server=on_this_machine, short=False
+)
 async def own_node_killed(stage: Stage) -> None:
     """The node is killed that routers, agents and senders are connected to."""
     await _rounds(stage, lambda: _kill(stage, _busiest))
 
 
-@scenario("cluster-meta-leader-kill", server=on_this_machine, short=False)
+@scenario(
+    "cluster-meta-leader-kill", promises=SUBMITTED_UNORDERED, server=on_this_machine, short=False
+)
 async def meta_leader_killed(stage: Stage) -> None:
     """The node is killed that leads the cluster itself."""
     await _rounds(stage, lambda: _kill(stage, lambda cluster: cluster.meta_leader()))
 
 
-@scenario("cluster-leader-stop", server=on_this_machine)
+@scenario("cluster-leader-stop", promises=SUBMITTED_UNORDERED, server=on_this_machine)
 async def leader_stopped(stage: Stage) -> None:
     """The leader of a mailbox stream is frozen for five seconds."""
     await _rounds(stage, lambda: _freeze(stage, _leader))
 
 
-@scenario("cluster-follower-stop", server=on_this_machine, short=False)
+@scenario(
+    "cluster-follower-stop", promises=SUBMITTED_UNORDERED, server=on_this_machine, short=False
+)
 async def follower_stopped(stage: Stage) -> None:
     """A follower of a mailbox stream is frozen for five seconds."""
     await _rounds(stage, lambda: _freeze(stage, _follower))
 
 
-@scenario("cluster-rolling-restart", server=on_this_machine)
+@scenario("cluster-rolling-restart", promises=SUBMITTED_UNORDERED, server=on_this_machine)
 async def rolling_restart(stage: Stage) -> None:
     """Each node is stopped by SIGTERM and started again, one after the other."""
 
@@ -120,7 +127,7 @@ async def rolling_restart(stage: Stage) -> None:
     await _rounds(stage, round_of_restarts)
 
 
-@scenario("cluster-all-kill", server=on_this_machine, short=False)
+@scenario("cluster-all-kill", promises=SUBMITTED_UNORDERED, server=on_this_machine, short=False)
 async def all_killed(stage: Stage) -> None:
     """All three nodes are killed at once, and started again."""
 
@@ -138,13 +145,25 @@ async def all_killed(stage: Stage) -> None:
     await _rounds(stage, kill_all)
 
 
-@scenario("partition-follower", server=in_namespaces, needs=(NAMESPACES,), short=False)
+@scenario(
+    "partition-follower",
+    promises=SUBMITTED_UNORDERED,
+    server=in_namespaces,
+    needs=(NAMESPACES,),
+    short=False,
+)
 async def follower_isolated(stage: Stage) -> None:
     """A follower of a mailbox stream, with nobody connected to it, is cut off for ten seconds."""
     await _rounds(stage, lambda: _isolate(stage, _idle_follower))
 
 
-@scenario("partition-leader", server=in_namespaces, needs=(NAMESPACES,), short=False)
+@scenario(
+    "partition-leader",
+    promises=SUBMITTED_UNORDERED,
+    server=in_namespaces,
+    needs=(NAMESPACES,),
+    short=False,
+)
 async def leader_isolated(stage: Stage) -> None:
     """The leader of a mailbox stream is cut off, and everybody is connected elsewhere."""
 
@@ -155,7 +174,9 @@ async def leader_isolated(stage: Stage) -> None:
     await _rounds(stage, lambda: _isolate(stage, elsewhere))
 
 
-@scenario("partition-own-leader", server=in_namespaces, needs=(NAMESPACES,))
+@scenario(
+    "partition-own-leader", promises=SUBMITTED_UNORDERED, server=in_namespaces, needs=(NAMESPACES,)
+)
 async def own_leader_isolated(stage: Stage) -> None:
     """The node is cut off that leads a mailbox stream and that everybody is connected to."""
 

@@ -32,7 +32,10 @@ from caxton_nats.jetstream.headers import DESCRIPTION, STATUS, kept_headers
 from caxton_nats.jetstream.subjects import may_be_answered, parse_ack
 from caxton_nats.ports import Delivery
 
-_GONE = ("503", "404 consumer", "409 consumer deleted")
+_GONE = ("404 consumer", "409 consumer deleted")
+_NOBODY = "503"
+_LEADERLESS = 0.5
+"""Seconds between two pulls from a consumer that nobody answers for."""
 _PASSING = ("shutdown", "leader", "batch completed")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PAUSE = 0.25
@@ -82,6 +85,7 @@ class PullInbox:
         """The last pull was answered long before its end, and brought nothing."""
         self._gone = False
         self._failure: CaxtonError | None = None
+        self._unanswered = False
         self._forget = connection.on_reconnect(self._reset)
         self._forget_denied = connection.client.on_denied(self._on_denied)
 
@@ -115,6 +119,11 @@ class PullInbox:
                 failure, self._failure = self._failure, None
                 self._gone = isinstance(failure, StreamMissing)
                 raise failure
+            if self._unanswered:
+                self._unanswered = False
+                await self._refuse_if_gone()
+                await asyncio.sleep(min(_LEADERLESS, max(remaining, 0)))
+                continue
             if remaining <= 0:
                 return []
             self._arrived.clear()
@@ -290,7 +299,9 @@ class PullInbox:
         self._hasty = at_once and self._outstanding >= self._batch
         self._outstanding = 0
         where = f"{self._stream} {self._consumer}"
-        if status.startswith(_GONE):
+        if status.startswith(_NOBODY):
+            self._unanswered = True
+        elif status.startswith(_GONE):
             self._failure = StreamMissing(f"the consumer {where} is gone ({status})")
         elif status.startswith("409") and not any(word in status for word in _PASSING):
             self._failure = TransportError(f"pull from {where} refused ({status})")
@@ -301,6 +312,20 @@ class PullInbox:
             self._outstanding = 0
             self._failure = translate(denied, f"pull from {self._stream} {self._consumer}")
             self._arrived.set()
+
+    async def _refuse_if_gone(self) -> None:
+        """Raise if the consumer is no more; in a cluster it may only be without a leader."""
+        with suppress(TransportError, TimeoutError):
+            async with asyncio.timeout(_LEADERLESS):
+                try:
+                    await self._connection.api(f"CONSUMER.INFO.{self._stream}.{self._consumer}")
+                except StreamMissing as error:
+                    self._failure = StreamMissing(
+                        f"the consumer {self._stream} {self._consumer} is gone ({error.reason})"
+                    )
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
 
     def _reset(self) -> None:
         self._outstanding = 0

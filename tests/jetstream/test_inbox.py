@@ -109,6 +109,19 @@ async def test_a_deleted_consumer_is_said_to_whoever_waits(
         assert [one.body for one in await inbox.fetch(10, LONG)] == [b"again"]
 
 
+async def test_a_consumer_that_has_no_leader_for_a_while(
+    connection: Connection, inbox: PullInbox
+) -> None:
+    """Nobody answers the pull, and yet the consumer is there: it is pulled from again."""
+    fetching = asyncio.create_task(inbox.fetch(10, LONG))
+    await eventually(lambda: waiting(connection))
+    # What a server says when nobody listens where a pull goes.
+    await connection.client.publish(inbox._reply, headers={"Status": "503"})
+    await send(connection, "later")
+    async with asyncio.timeout(10):
+        assert [one.body for one in await fetching] == [b"later"]
+
+
 async def test_a_deleted_stream_is_said_to_whoever_waits(
     connection: Connection, inbox: PullInbox
 ) -> None:
