@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
 
 import msgspec
@@ -48,6 +48,8 @@ from caxton_nats.ports import Delivery, Ports
 from caxton_nats.telemetry import Action, Observer, event
 
 _Stored = tuple[Origin, datetime]
+AGAIN = timedelta(seconds=1)
+"""After which it is tried again, with NATS away: it may be back as soon as it has a leader."""
 log = logging.getLogger("caxton_nats")
 
 
@@ -60,6 +62,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     error: CaxtonError | None = None
     repeated: bool = False
     """It was handled before and must only be settled."""
+    counts: bool = True
+    """Whether it was an attempt; none is one at which NATS failed, and not the handler."""
 
 
 class _Left(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +73,14 @@ class _Left(msgspec.Struct, frozen=True, kw_only=True):
     error: CaxtonError | None = None
     after: timedelta | None = None
     """The delay it asked for."""
+
+
+class _Away(Exception):
+    """NATS has failed where neither the message nor its handler had a part in it."""
+
+    def __init__(self, error: TransportError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class Handling:
@@ -202,6 +214,9 @@ class Handling:
             # Stopped, not failed: a shutdown is not an attempt.
             await self._undo(held.delivery, earlier)
             raise
+        except _Away as away:
+            await self._undo(held.delivery, earlier)
+            return Ended(held=held, disposition=Nak(AGAIN), error=away.error, counts=False)
         disposition = settle(
             left.error,
             attempt=delivery.attempt,
@@ -223,15 +238,19 @@ class Handling:
         left = _Left()
         try:
             if self._outbox.is_unsure:
-                await self._outbox.make_sure(self._ledger)
+                with _not_theirs():
+                    await self._outbox.make_sure(self._ledger)
             if entry not in self._outbox:
                 readable = await self._with_content(self._admissible(held))
-                await self._stages.offered(readable, self._agent, held.delivery)
+                with _not_theirs():
+                    await self._stages.offered(readable, self._agent, held.delivery)
                 left = await self._run_handler(readable, held.delivery.attempt)
                 if left.answers:
-                    await self._outbox.commit(entry, held.delivery, left.answers)
+                    with _not_theirs():
+                        await self._outbox.commit(entry, held.delivery, left.answers)
             if entry in self._outbox:
-                await self._outbox.send(entry)
+                with _not_theirs():
+                    await self._outbox.send(entry)
         except CaxtonError as refused:
             return _Left(error=refused)
         return left
@@ -279,6 +298,8 @@ class Handling:
 
     async def _remember(self, ended: Ended, entry: Entry) -> None:
         delivery = ended.held.delivery
+        if not ended.counts:
+            return
         if isinstance(ended.disposition, Nak):
             await attempts.failed(self._ports.attempts, delivery)
             self._failed[_stored(delivery)] = None
@@ -286,6 +307,15 @@ class Handling:
             self._given_up[_stored(delivery)] = ended
         else:
             await self._ledger.enter(entry)
+
+
+@contextmanager
+def _not_theirs() -> Iterator[None]:
+    """Let no failure of NATS in here be held against the message."""
+    try:
+        yield
+    except TransportError as error:
+        raise _Away(error) from error
 
 
 def _stored(delivery: Delivery) -> _Stored:

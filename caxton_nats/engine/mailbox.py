@@ -23,7 +23,7 @@ from caxton_nats.core.pacing import Pacing
 from caxton_nats.engine import stored
 from caxton_nats.engine.breaker import MailboxBreaker
 from caxton_nats.engine.burial import Burial
-from caxton_nats.engine.handling import Ended, Handling
+from caxton_nats.engine.handling import AGAIN, Ended, Handling
 from caxton_nats.engine.intake import Intake
 from caxton_nats.engine.lanes import Held, Lanes
 from caxton_nats.engine.outbox import Outbox
@@ -254,17 +254,16 @@ class Mailbox:
         began = self._ports.clock.now()
         try:
             ended = await self._handling.handle(held)
-            self._breaker.ended(held, ended)
+            self._breaker.ended(held, ended if ended is not None and ended.counts else None)
             if ended is not None and not isinstance(ended.disposition, Nak):
                 await self._settle(ended)
         except Exception as error:
-            # Whatever it is, its conversation must go on. Not settled, the message is delivered
-            # again after ack_wait, and settled then.
+            # Whatever it is, its conversation must go on: it is delivered again, and settled then.
             self._breaker.ended(held, None)
             told = None if isinstance(error, CaxtonError) else error
             key = held.delivery.origin.key
             log.warning("%s could not settle %s: %s", self._agent, key, error, exc_info=told)
-            self._lanes.block(held, self._ports.clock.now() + self._options.ack_wait)
+            await self._hand_back(held, error)
             return
         if ended is None:
             # It was not begun: it stays in hand, and is given back with the rest.
@@ -275,6 +274,16 @@ class Mailbox:
         else:
             self._lanes.done(held)
             await self._forget_content(ended)
+
+    async def _hand_back(self, held: Held, error: Exception) -> None:
+        """Have it again after ack_wait; soon, if only NATS was away, and hears of it."""
+        soon = isinstance(error, TransportError)
+        self._lanes.block(
+            held, self._ports.clock.now() + (AGAIN if soon else self._options.ack_wait)
+        )
+        if soon:
+            with suppress(CaxtonError):
+                await self._intake.settle([(held.delivery, Nak(AGAIN))])
 
     async def _settle(self, ended: Ended) -> None:
         held, disposition = ended.held, ended.disposition

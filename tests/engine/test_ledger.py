@@ -127,7 +127,7 @@ async def test_no_handler_before_the_ledger_is_read(bench: Bench) -> None:
     bob = Recorder(bench.clock)
     await bench.post("m-1")
     mailbox = bench.open(bob, bench.but(ledgers=ledgers))
-    await bench.clock.advance(15)
+    await bench.clock.advance(5)
     assert (bob.ids, mailbox.attended.is_set()) == ([], False)
     await bench.clock.advance(60)
     assert (bob.done, await bench.pending()) == (["m-1"], 0)

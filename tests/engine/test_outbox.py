@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from caxton_nats.core.dead_letter import Origin
+from caxton_nats.core.disposition import RetryPolicy
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import (
     AgentNotFound,
@@ -294,6 +295,20 @@ async def test_commit_that_is_not_confirmed(bench: Bench, lost: str, runs: int) 
     bench.open(bob, bench.but(outboxes=outboxes))
     await bench.clock.advance(10)
     assert (len(bob.done), alice.ids, await bench.pending()) == (runs, ["a-1"], 0)
+
+
+async def test_an_outbox_that_is_away_for_a_while(bench: Bench) -> None:
+    """It costs the message no attempt, however long it takes, and nobody's breaker opens."""
+    alice = await hearing(bench)
+    bob = answering(bench, "a-1", message_id="m-1")
+    outboxes = Failing(bench.broker.outboxes, save=[PublishUnconfirmed("away")] * 20)
+    await bench.post("m-1")
+    bench.open(bob, bench.but(outboxes=outboxes), policy=RetryPolicy(max_retries=1))
+    await bench.clock.advance(15)
+    assert (alice.ids, await bench.ports.dead_letters.list()) == ([], [])
+    await bench.clock.advance(15)
+    assert (alice.ids, await bench.pending()) == (["a-1"], 0)
+    assert {attempt for _, attempt, _ in bob.calls} == {1}
 
 
 async def test_no_handler_before_the_outbox_is_read(bench: Bench) -> None:
