@@ -258,12 +258,17 @@ class Mailbox:
             if ended is not None and not isinstance(ended.disposition, Nak):
                 await self._settle(ended)
         except Exception as error:
-            # Whatever it is, its conversation must go on: it is delivered again, and settled then.
+            # Whatever it is, its conversation must go on: it is delivered again, and settled then,
+            # after ack_wait; soon, if only NATS was away and hears of it.
             self._breaker.ended(held, None)
             told = None if isinstance(error, CaxtonError) else error
             key = held.delivery.origin.key
             log.warning("%s could not settle %s: %s", self._agent, key, error, exc_info=told)
-            await self._hand_back(held, error)
+            soon = isinstance(error, TransportError)
+            wait = AGAIN if soon else self._options.ack_wait
+            self._lanes.block(held, self._ports.clock.now() + wait)
+            with suppress(CaxtonError):
+                await self._intake.settle([(held.delivery, Nak(wait))] if soon else [])
             return
         if ended is None:
             # It was not begun: it stays in hand, and is given back with the rest.
@@ -274,16 +279,6 @@ class Mailbox:
         else:
             self._lanes.done(held)
             await self._forget_content(ended)
-
-    async def _hand_back(self, held: Held, error: Exception) -> None:
-        """Have it again after ack_wait; soon, if only NATS was away, and hears of it."""
-        soon = isinstance(error, TransportError)
-        self._lanes.block(
-            held, self._ports.clock.now() + (AGAIN if soon else self._options.ack_wait)
-        )
-        if soon:
-            with suppress(CaxtonError):
-                await self._intake.settle([(held.delivery, Nak(AGAIN))])
 
     async def _settle(self, ended: Ended) -> None:
         held, disposition = ended.held, ended.disposition

@@ -35,7 +35,7 @@ from caxton_nats.ports import Delivery
 _GONE = ("404 consumer", "409 consumer deleted")
 _NOBODY = "503"
 _LEADERLESS = 0.5
-"""Seconds between two pulls from a consumer that nobody answers for."""
+"""Seconds in which it shows whether a consumer is there that nobody answers for."""
 _PASSING = ("shutdown", "leader", "batch completed")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PAUSE = 0.25
@@ -119,21 +119,14 @@ class PullInbox:
                 failure, self._failure = self._failure, None
                 self._gone = isinstance(failure, StreamMissing)
                 raise failure
-            if self._unanswered:
-                self._unanswered = False
-                await self._refuse_if_gone()
-                await asyncio.sleep(min(_LEADERLESS, max(remaining, 0)))
-                continue
             if remaining <= 0:
                 return []
             self._arrived.clear()
             lost = self._outstanding > 0 and monotonic() > self._ends_at + _GRACE
             if lost:
                 self._connection.reach.unconfirmed(self._connection.reach.now())
-            if self._hasty:
-                # Whatever the answer was: asked again at once, the server would say it again.
-                self._hasty = False
-                await asyncio.sleep(min(PAUSE, remaining))
+            if self._hasty or self._unanswered:
+                await self._rest(remaining)
                 continue
             if lost or self._outstanding <= 0:
                 await self._pull(limit, remaining)
@@ -313,8 +306,16 @@ class PullInbox:
             self._failure = translate(denied, f"pull from {self._stream} {self._consumer}")
             self._arrived.set()
 
-    async def _refuse_if_gone(self) -> None:
-        """Raise if the consumer is no more; in a cluster it may only be without a leader."""
+    async def _rest(self, most: float) -> None:
+        """Let some time pass: asked again at once, the server would say the same again."""
+        unanswered, self._hasty, self._unanswered = self._unanswered, False, False
+        if unanswered:
+            await self._look_whether_gone()
+        if self._failure is None:
+            await asyncio.sleep(min(PAUSE, most))
+
+    async def _look_whether_gone(self) -> None:
+        """Find out if the consumer is no more; in a cluster it may only be without a leader."""
         with suppress(TransportError, TimeoutError):
             async with asyncio.timeout(_LEADERLESS):
                 try:
@@ -323,9 +324,6 @@ class PullInbox:
                     self._failure = StreamMissing(
                         f"the consumer {self._stream} {self._consumer} is gone ({error.reason})"
                     )
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
 
     def _reset(self) -> None:
         self._outstanding = 0
