@@ -6,6 +6,7 @@ limit, or waits for longer than anything should. Unhealthy does not work.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -62,6 +63,7 @@ def examine(seen: Observed, now: datetime) -> dict[str, Finding]:
         "breakers": _breakers(seen.breakers, now),
         "buckets": _buckets(by_role.get(Role.OTHER, [])),
         "acknowledged": _acknowledged(seen.states),
+        "replicas": _replicas(seen.states),
     }
     for role, whom in _WAIT_FOR.items():
         for state in by_role.get(role, []):
@@ -151,6 +153,17 @@ def _acknowledged(streams: Sequence[StreamState]) -> Finding:
         for name, first, last in gone
     ]
     return Finding(_degraded(reasons), {"lost": float(sum(b - a + 1 for _, a, b in gone))})
+
+
+def _replicas(streams: Sequence[StreamState]) -> Finding:
+    """Return what is to be said of the copies that a cluster has of each stream."""
+    leaderless = [one.name for one in streams if not one.has_leader]
+    nodes = Counter(node for one in streams for node in one.behind)
+    metrics = {"leaderless": float(len(leaderless)), "behind": float(nodes.total())}
+    if leaderless:
+        return Finding(Unhealthy(f"nobody leads {', '.join(leaderless)}"), metrics)
+    reasons = [f"{node} is behind in {number} streams" for node, number in sorted(nodes.items())]
+    return Finding(_degraded(reasons), metrics)
 
 
 def _backlog(stream: StreamState, whom: str, now: datetime) -> Finding:

@@ -29,6 +29,10 @@ class StreamState(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     missing: bool = False
     """It should be there and is not."""
+    has_leader: bool = True
+    """Whether there is somebody who answers for it; in a cluster that is one of several nodes."""
+    behind: tuple[str, ...] = ()
+    """Nodes whose replica is not up to date, or out of reach."""
     messages: int = 0
     bytes: int = 0
     last_sequence: int = 0

@@ -56,9 +56,15 @@ class StreamStates:
     async def states(self) -> list[StreamState]:
         """Return the state of each stream that there is or should be."""
         marks = self._marks.taken()
-        found = {info["config"]["name"]: info for info in await self._list()}
+        infos, leaderless = await self._list()
+        found = {info["config"]["name"]: info for info in infos}
         there = [self._state(name, found[name], marks) for name in found if name.startswith(_OURS)]
-        gone = [name for name in self._expected if name not in found]
+        there += [
+            StreamState(name=name, role=_role(name), has_leader=False)
+            for name in sorted(leaderless - found.keys())
+            if name.startswith(_OURS)
+        ]
+        gone = [name for name in self._expected if name not in found.keys() | leaderless]
         return there + [StreamState(name=name, role=_role(name), missing=True) for name in gone]
 
     def connection(self) -> ConnectionState:
@@ -84,14 +90,18 @@ class StreamStates:
             else:
                 return
 
-    async def _list(self) -> list[dict[str, Any]]:
+    async def _list(self) -> tuple[list[dict[str, Any]], set[str]]:
+        """Return what is said of each stream, and the names of those nobody answers for."""
         found: list[dict[str, Any]] = []
+        unanswered: set[str] = set()
         while True:
-            answer = await self._connection.api("STREAM.LIST", {"offset": len(found)})
+            offset = len(found) + len(unanswered)
+            answer = await self._connection.api("STREAM.LIST", {"offset": offset})
             page = answer.get("streams") or []
             found += page
-            if not page or len(found) >= int(answer["total"]):
-                return found
+            unanswered |= set(answer.get("missing") or ())
+            if not page or len(found) + len(unanswered) >= int(answer["total"]):
+                return found, unanswered
 
 
 def _role(name: str) -> Role:
@@ -104,12 +114,14 @@ def _state(name: str, info: dict[str, Any]) -> StreamState:
     state, config = info["state"], info["config"]
     messages = int(state["messages"])
     first_at: datetime | None = moment(state["first_ts"]) if messages else None
+    replicas = (info.get("cluster") or {}).get("replicas") or ()
     return StreamState(
         name=name,
         role=_role(name),
         messages=messages,
         bytes=int(state["bytes"]),
         last_sequence=int(state["last_seq"]),
+        behind=tuple(one["name"] for one in replicas if one.get("offline") or not one["current"]),
         first_at=first_at,
         consumers=int(state.get("consumer_count", 0)),
         max_messages=_limit(config.get("max_msgs")),

@@ -55,17 +55,20 @@ def test_idle_is_healthy() -> None:
     findings = examine(seen(), NOON)
     assert set(findings) == {
         *("connection", "registry", "mailboxes", "ingress"),
-        *(
-            "advisories",
-            "dead letters",
-            "timers",
-            "outbound",
-            "buckets",
-            "breakers",
-            "acknowledged",
-        ),
+        *("advisories", "dead letters", "timers", "outbound", "buckets", "breakers"),
+        *("acknowledged", "replicas"),
     }
     assert all(one.status == Healthy() for one in findings.values())
+
+
+def test_replicas() -> None:
+    """A node that lags is named, with how much; a stream that nobody leads does not work."""
+    lagging = [stream(Role.OTHER, behind=("n3",)), stream(Role.MAILBOX, behind=("n2", "n3"))]
+    found = examine(seen(*lagging), NOON)["replicas"]
+    assert found.status == Degraded("n2 is behind in 1 streams; n3 is behind in 2 streams")
+    assert found.metrics == {"leaderless": 0, "behind": 3}
+    found = examine(seen(*lagging, stream(Role.TIMERS, has_leader=False)), NOON)["replicas"]
+    assert found.status == Unhealthy("nobody leads S")
 
 
 @pytest.mark.parametrize(

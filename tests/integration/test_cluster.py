@@ -11,7 +11,8 @@ import pytest
 
 from caxton_nats.app.options import topology_options
 from caxton_nats.core.errors import CaxtonError, TransportError
-from caxton_nats.core.health import Healthy
+from caxton_nats.core.health import Degraded, HealthStatus, Healthy
+from caxton_nats.engine.platform import Platform
 from caxton_nats.jetstream import topology
 from chaos.cluster import Cluster
 from tests.integration import (
@@ -87,6 +88,7 @@ async def test_a_node_that_is_killed(own_cluster: Cluster, own_cluster_lab: Lab)
     await alice.send("inform", "bob", 0)
     await eventually(lambda: bob.contents == [0])
     leader = await own_cluster.leader(platform.ports.mailboxes.address(bob.id).stream)
+    assert await replicas(platform) == Healthy()
     await leader.kill()
     for number in range(1, 6):
 
@@ -105,5 +107,21 @@ async def test_a_node_that_is_killed(own_cluster: Cluster, own_cluster_lab: Lab)
         return watching.registry.find(carol) is not None
 
     await eventually(registered)
+
+    async def said() -> bool:
+        found = await replicas(platform)
+        return isinstance(found, Degraded) and f"{leader.name} is behind" in found.reason
+
+    await eventually(said)
     await leader.start()
     await own_cluster.same()
+
+    async def healed() -> bool:
+        return await replicas(platform) == Healthy()
+
+    await eventually(healed)
+
+
+async def replicas(platform: Platform) -> HealthStatus:
+    """Return what is said of the copies of all streams."""
+    return (await platform.health_check()).components["replicas"].status

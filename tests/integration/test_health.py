@@ -27,6 +27,7 @@ async def test_idle(lab: Lab, door: str) -> None:
     assert set(found.components) == {
         *("connection", "registry", "mailboxes", "ingress", "advisories"),
         *("dead letters", "timers", "outbound", "buckets", "breakers", "routers"),
+        *("acknowledged", "replicas"),
     }
     assert found.components["connection"].metrics["round_trip_ms"] > 0
     assert found.components["routers"].metrics == {"running": 1, "silent": 0}
