@@ -96,7 +96,7 @@ async def meta_leader_killed(stage: Stage) -> None:
     await _rounds(stage, lambda: _kill(stage, lambda cluster: cluster.meta_leader()))
 
 
-@scenario("cluster-leader-stop", promises=UNORDERED, server=on_this_machine)
+@scenario("cluster-leader-stop", promises=UNORDERED, server=on_this_machine, short=False)
 async def leader_stopped(stage: Stage) -> None:
     """The leader of a mailbox stream is frozen for five seconds."""
     await _rounds(stage, lambda: _freeze(stage, _leader))

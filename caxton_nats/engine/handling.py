@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime, timedelta
 
 import msgspec
@@ -39,6 +39,7 @@ from caxton_nats.core.errors import (
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.ledger import Entry
 from caxton_nats.engine import attempts, stored
+from caxton_nats.engine.away import AGAIN, Away, not_theirs
 from caxton_nats.engine.lanes import Held
 from caxton_nats.engine.ledger import Ledger, Recent, entry_of
 from caxton_nats.engine.outbox import Outbox
@@ -48,8 +49,6 @@ from caxton_nats.ports import Delivery, Ports
 from caxton_nats.telemetry import Action, Observer, event
 
 _Stored = tuple[Origin, datetime]
-AGAIN = timedelta(seconds=1)
-"""After which it is tried again, with NATS away: it may be back as soon as it has a leader."""
 log = logging.getLogger("caxton_nats")
 
 
@@ -73,14 +72,6 @@ class _Left(msgspec.Struct, frozen=True, kw_only=True):
     error: CaxtonError | None = None
     after: timedelta | None = None
     """The delay it asked for."""
-
-
-class _Away(Exception):
-    """NATS has failed where neither the message nor its handler had a part in it."""
-
-    def __init__(self, error: TransportError) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 class Handling:
@@ -214,7 +205,7 @@ class Handling:
             # Stopped, not failed: a shutdown is not an attempt.
             await self._undo(held.delivery, earlier)
             raise
-        except _Away as away:
+        except Away as away:
             await self._undo(held.delivery, earlier)
             return Ended(held=held, disposition=Nak(AGAIN), error=away.error, counts=False)
         disposition = settle(
@@ -238,18 +229,18 @@ class Handling:
         left = _Left()
         try:
             if self._outbox.is_unsure:
-                with _not_theirs():
+                with not_theirs():
                     await self._outbox.make_sure(self._ledger)
             if entry not in self._outbox:
                 readable = await self._with_content(self._admissible(held))
-                with _not_theirs():
+                with not_theirs():
                     await self._stages.offered(readable, self._agent, held.delivery)
                 left = await self._run_handler(readable, held.delivery.attempt)
                 if left.answers:
-                    with _not_theirs():
+                    with not_theirs():
                         await self._outbox.commit(entry, held.delivery, left.answers)
             if entry in self._outbox:
-                with _not_theirs():
+                with not_theirs():
                     await self._outbox.send(entry)
         except CaxtonError as refused:
             return _Left(error=refused)
@@ -307,15 +298,6 @@ class Handling:
             self._given_up[_stored(delivery)] = ended
         else:
             await self._ledger.enter(entry)
-
-
-@contextmanager
-def _not_theirs() -> Iterator[None]:
-    """Let no failure of NATS in here be held against the message."""
-    try:
-        yield
-    except TransportError as error:
-        raise _Away(error) from error
 
 
 def _stored(delivery: Delivery) -> _Stored:

@@ -1,8 +1,7 @@
 """deliver and settle: fetch, have it handled, keep alive, settle.
 
-At least once, in order per conversation. How a message is handled is engine/handling.py; this
-module sees to it that each delivery is handed out once, kept while it is in hand, and in the end
-settled or given back. A dead letter is written before its original is settled.
+At least once, in order per conversation. How a message is handled is engine/handling.py; here each
+delivery is handed out once, kept in hand, and settled, after its dead letter if any, or given back.
 """
 
 from __future__ import annotations
@@ -21,9 +20,10 @@ from caxton_nats.core.errors import CaxtonError, TransportError
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.pacing import Pacing
 from caxton_nats.engine import stored
+from caxton_nats.engine.away import AGAIN
 from caxton_nats.engine.breaker import MailboxBreaker
 from caxton_nats.engine.burial import Burial
-from caxton_nats.engine.handling import AGAIN, Ended, Handling
+from caxton_nats.engine.handling import Ended, Handling
 from caxton_nats.engine.intake import Intake
 from caxton_nats.engine.lanes import Held, Lanes
 from caxton_nats.engine.outbox import Outbox
@@ -118,8 +118,7 @@ class Mailbox:
     async def drain(self) -> None:
         """Take no more, let running handlers finish within the limit, give the rest back.
 
-        A handler that stops its own agent is not waited for; what it was called for is settled
-        when it returns. Whoever else asks meanwhile waits for the same end.
+        A handler that stops its own agent is not waited for; whoever else asks waits for the end.
         """
         own = asyncio.current_task()
         if self._draining and own not in self._running:
@@ -258,21 +257,18 @@ class Mailbox:
             if ended is not None and not isinstance(ended.disposition, Nak):
                 await self._settle(ended)
         except Exception as error:
-            # Whatever it is, its conversation must go on: it is delivered again, and settled then,
-            # after ack_wait; soon, if only NATS was away and hears of it.
+            # Whatever it is, its conversation must go on: it is delivered again, and settled then.
             self._breaker.ended(held, None)
             told = None if isinstance(error, CaxtonError) else error
             key = held.delivery.origin.key
             log.warning("%s could not settle %s: %s", self._agent, key, error, exc_info=told)
-            soon = isinstance(error, TransportError)
-            wait = AGAIN if soon else self._options.ack_wait
+            wait = AGAIN if isinstance(error, TransportError) else self._options.ack_wait
             self._lanes.block(held, self._ports.clock.now() + wait)
             with suppress(CaxtonError):
-                await self._intake.settle([(held.delivery, Nak(wait))] if soon else [])
+                await self._intake.settle([(held.delivery, Nak(wait))])
             return
         if ended is None:
-            # It was not begun: it stays in hand, and is given back with the rest.
-            return
+            return  # Not begun, it stays in hand, and is given back with the rest.
         if isinstance(ended.disposition, Nak):
             took = self._ports.clock.now() - began
             await self._give_back(held, ended, self._paced(ended.disposition, took))
