@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import signal
 import socket
 import tempfile
@@ -223,6 +224,11 @@ class Node:
             for one in account.get("stream_detail") or ()
         }
 
+    @property
+    def folder(self) -> Path:
+        """Where its streams and its log lie."""
+        return self._folder.path
+
     def log_tail(self, lines: int = 20) -> str:
         """Return the last lines of its log."""
         return self._folder.log_tail(lines)
@@ -260,7 +266,7 @@ class Cluster:
         return next(one for one in self.nodes if one.name == name)
 
     async def leader(self, stream: str) -> Node:
-        """Return the node that leads the stream, when the running nodes agree on one."""
+        """Return the node that leads the stream, if those that run agree on one."""
         found: list[Node] = []
 
         async def agree() -> str:
@@ -270,20 +276,20 @@ class Cluster:
                 for streams in said
                 if stream in streams
             }
-            found[:] = [self.node(name) for name in names if name]
+            found[:] = [self.node(name) for name in names if name and self.node(name).running]
             return "" if len(names) == 1 and found else f"{stream} is led by {names}"
 
         await _until_well(agree, "no leader")
         return found[0]
 
     async def meta_leader(self) -> Node:
-        """Return the node that leads the cluster itself, when the running nodes agree on one."""
+        """Return the node that leads the cluster itself, if those that run agree on one."""
         found: list[Node] = []
 
         async def agree() -> str:
             said = await asyncio.gather(*(one.monitoring("/jsz") for one in self.nodes))
             names = {one["meta_cluster"].get("leader") for one in said if "meta_cluster" in one}
-            found[:] = [self.node(name) for name in names if name]
+            found[:] = [self.node(name) for name in names if name and self.node(name).running]
             return "" if len(names) == 1 and found else f"the cluster is led by {names}"
 
         await _until_well(agree, "no meta leader")
@@ -345,6 +351,10 @@ async def running(where: Sequence[Place] | None = None) -> AsyncIterator[Cluster
     where = places() if where is None else where
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="caxton-cluster-")))
+        guard = Guard()
+        # After the guards of the nodes, which would write there.
+        await guard.swear_in(f"sleep 2; rm -rf {shlex.quote(str(folder))}")
+        stack.push_async_callback(guard.dismiss)
         nodes = []
         for place in where:
             others = [one for one in where if one is not place]
