@@ -93,11 +93,8 @@ def _connection(seen: Observed) -> Finding:
 
 
 def _mirror(behind: int) -> Finding:
-    metrics = {"changes_behind": float(behind)}
-    if not behind:
-        return Finding(metrics=metrics)
-    reason = f"the mirror lacks {behind} changes that are older than a second"
-    return Finding(Degraded(reason), metrics)
+    lacks = f"the mirror lacks {behind} changes that are older than a second"
+    return Finding(_degraded([lacks] if behind else []), {"changes_behind": float(behind)})
 
 
 def _mailboxes(streams: Sequence[StreamState], seen: Observed) -> Finding:
@@ -157,13 +154,11 @@ def _acknowledged(streams: Sequence[StreamState]) -> Finding:
 
 def _replicas(streams: Sequence[StreamState]) -> Finding:
     """Return what is to be said of the copies that a cluster has of each stream."""
-    leaderless = [one.name for one in streams if not one.has_leader]
+    unled = ", ".join(one.name for one in streams if not one.has_leader)
     nodes = Counter(node for one in streams for node in one.behind)
-    metrics = {"leaderless": float(len(leaderless)), "behind": float(nodes.total())}
-    if leaderless:
-        return Finding(Unhealthy(f"nobody leads {', '.join(leaderless)}"), metrics)
     reasons = [f"{node} is behind in {number} streams" for node, number in sorted(nodes.items())]
-    return Finding(_degraded(reasons), metrics)
+    status = Unhealthy(f"nobody leads {unled}") if unled else _degraded(reasons)
+    return Finding(status, {"behind": float(nodes.total())})
 
 
 def _backlog(stream: StreamState, whom: str, now: datetime) -> Finding:

@@ -66,7 +66,7 @@ def test_replicas() -> None:
     lagging = [stream(Role.OTHER, behind=("n3",)), stream(Role.MAILBOX, behind=("n2", "n3"))]
     found = examine(seen(*lagging), NOON)["replicas"]
     assert found.status == Degraded("n2 is behind in 1 streams; n3 is behind in 2 streams")
-    assert found.metrics == {"leaderless": 0, "behind": 3}
+    assert found.metrics == {"behind": 3}
     found = examine(seen(*lagging, stream(Role.TIMERS, has_leader=False)), NOON)["replicas"]
     assert found.status == Unhealthy("nobody leads S")
 
