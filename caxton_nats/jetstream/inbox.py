@@ -13,9 +13,8 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from time import monotonic
-from typing import cast
 
 import msgspec
 from nats.aio.msg import Msg
@@ -27,9 +26,10 @@ from caxton_nats.core.errors import CaxtonError, StreamMissing, TransportError
 from caxton_nats.jetstream import direct
 from caxton_nats.jetstream.client import Denied
 from caxton_nats.jetstream.connection import Connection
+from caxton_nats.jetstream.delivery import giving_back, handle_of, read_delivery
 from caxton_nats.jetstream.errors import translate
-from caxton_nats.jetstream.headers import DESCRIPTION, STATUS, kept_headers
-from caxton_nats.jetstream.subjects import may_be_answered, parse_ack
+from caxton_nats.jetstream.headers import DESCRIPTION, STATUS
+from caxton_nats.jetstream.subjects import may_be_answered
 from caxton_nats.ports import Delivery
 
 _GONE = ("404 consumer", "409 consumer deleted")
@@ -37,7 +37,6 @@ _NOBODY = "503"
 _LEADERLESS = 0.5
 """Seconds in which it shows whether a consumer is there that nobody answers for."""
 _PASSING = ("shutdown", "leader", "batch completed")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PAUSE = 0.25
 """Seconds before the next pull after one that was answered at once and brought nothing."""
 _ACK_TRIES = 3
@@ -158,7 +157,7 @@ class PullInbox:
         A server that was lost may have lost the end of its stream, too, and given the number to
         another message: settled in its place, that one would never be handled.
         """
-        if _handle(delivery).losses == self._connection.losses:
+        if handle_of(delivery).losses == self._connection.losses:
             return True
         origin = delivery.origin
         stored = await direct.at_leader(self._connection, origin.stream, origin.sequence)
@@ -220,7 +219,7 @@ class PullInbox:
         at_once = [delivery for delivery, nak in back if not nak.delay]
         for delivery, nak in back:
             if not at_once or delivery is not at_once[-1]:
-                await self._publish(delivery, _nak(nak))
+                await self._publish(delivery, giving_back(nak))
         if at_once:
             # Not repeated if it fails: the message may be in other hands by then.
             await self._request(at_once[-1], b"-NAK")
@@ -246,11 +245,11 @@ class PullInbox:
 
     async def _request(self, delivery: Delivery, answer: bytes) -> None:
         what = f"settling {delivery.origin.stream} {delivery.origin.sequence}"
-        await self._connection.request(_handle(delivery).reply, answer, what=what)
+        await self._connection.request(handle_of(delivery).reply, answer, what=what)
 
     async def _publish(self, delivery: Delivery, answer: bytes) -> None:
         try:
-            await self._connection.client.publish(_handle(delivery).reply, answer)
+            await self._connection.client.publish(handle_of(delivery).reply, answer)
         except NatsError as error:
             raise translate(error, f"settling {delivery.origin.key}") from None
 
@@ -274,7 +273,7 @@ class PullInbox:
             self._on_status(message)
         else:
             try:
-                delivery = _delivery(message, self._connection.losses)
+                delivery = read_delivery(message, self._connection.losses)
             except (ValueError, OverflowError):
                 # Who has seen the name of this inbox may write to it.
                 log.warning("what came from %a was not delivered by a consumer", message.reply)
@@ -333,36 +332,3 @@ class PullInbox:
         if self._ensure is not None:
             await self._ensure()
         self._gone = False
-
-
-def _nak(disposition: Nak) -> bytes:
-    delay = int(disposition.delay.total_seconds() * 1e9)
-    if delay <= 0:
-        # A delay of 0 would wait for the server's timer, and let new messages go first.
-        return b"-NAK"
-    return b"-NAK " + msgspec.json.encode({"delay": delay})
-
-
-class _Handle(msgspec.Struct, frozen=True):
-    """How a delivery is settled."""
-
-    reply: str
-    losses: int
-    """Of the connection, when it came."""
-
-
-def _handle(delivery: Delivery) -> _Handle:
-    return cast("_Handle", delivery.handle)
-
-
-def _delivery(message: Msg, losses: int) -> Delivery:
-    origin, delivered, stored = parse_ack(message.reply)
-    return Delivery(
-        origin=origin,
-        subject=message.subject,
-        body=bytes(message.data),
-        headers=kept_headers(message.headers),
-        attempt=delivered,
-        stored_at=_EPOCH + timedelta(microseconds=stored // 1000),
-        handle=_Handle(message.reply, losses),
-    )
