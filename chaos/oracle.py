@@ -11,7 +11,8 @@ What *doubled* means: each handler follows docs/guarantees.md and makes its effe
 An effect is doubled if the same task was done under two ids, that is if the platform made two
 messages of one. That a handler sees a message again is a duplicate, and counted by itself: at least
 once means that it happens after a process was killed or frozen between the handler's end and the
-acknowledgement. Anywhere else it is an error.
+acknowledgement, or when NATS was away while a handler's answers were to be committed. Anywhere
+else it is an error.
 """
 
 from __future__ import annotations
@@ -166,9 +167,20 @@ class _Examiner:
         ]
         self._complain(
             "handled twice by processes to which nothing had happened",
-            {message for message, instances in again if not instances & harmed},
+            {message for message, instances in again if not instances & harmed} - self._retried(),
         )
         return len(again)
+
+    def _retried(self) -> set[str]:
+        """Return the requests whose answers could not be committed: they count as not handled."""
+        sent = self._books.sent
+        return {
+            run.message_id
+            for run in self._books.runs
+            if run.attempt > 1
+            and run.message_id in sent
+            and sent[run.message_id].task.kind is Kind.ASK
+        }
 
     def _disordered(self) -> int:
         wrong: dict[str, str] = {}

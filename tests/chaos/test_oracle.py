@@ -140,6 +140,17 @@ def test_a_message_handled_again_for_no_reason(keeper: Keeper) -> None:
     assert examine(keeper.books).figures.duplicates == 1
 
 
+def test_a_request_whose_answer_could_not_be_committed(keeper: Keeper) -> None:
+    """NATS was away when its handler had ended: it is tried again, and says so."""
+    keeper.ran(task(8, Kind.ASK), 40.0)
+    assert "handled twice by processes to which nothing" in complaints(keeper)
+    keeper.books.runs.append(Run(40.0, "bob", "bob.1", "talk.8", 2))
+    assert not complaints(keeper)
+    keeper.ran(task(3), 40.0)
+    keeper.books.runs.append(Run(40.0, "bob", "bob.1", "talk.3", 2))
+    assert "nothing had happened: talk.3" in complaints(keeper)
+
+
 def test_a_message_handled_again_after_a_crash(keeper: Keeper) -> None:
     """At least once: it is counted, and is no error."""
     keeper.ran(task(3), 40.0, by="bob.2")
