@@ -46,7 +46,7 @@ fuzz: $(READY) ## Feed the decoders what nobody has thought of; FUZZ="door --sec
 
 fuzz-short: $(READY) ## The same in less than a minute, as CI does it
 	@$(FUZZER)
-	@$(BIN)/python -m fuzz --if-there --seconds 3
+	@$(BIN)/python -m fuzz --if-there --seconds 2
 
 bench-registry: $(READY) ## Measure look-ups, memory per agent, and how soon a fresh router knows everybody
 	@$(BIN)/python -m benchmarks.registry

@@ -127,7 +127,7 @@ SEMANTICS = [
     ),
     Case("timeout-and-9999", message(timeout=300, reply_by="9999-12-31T23:59:59Z"), None),
     *(
-        Case(f"max_retries-{value}", message(max_retries=value), invalid("max_retries", "must be 1 to 10", limit=limit, value=told))
+        Case(f"max_retries-{told}", message(max_retries=value), invalid("max_retries", "must be 1 to 10", limit=limit, value=told))
         for value, limit, told in ((0, 1, 0), (-1, 1, -1), (11, 10, 11), (10**30, 10, "a number of 100 bits"), (10**4_000, 10, "a number of 13288 bits"))
     ),
     *(
