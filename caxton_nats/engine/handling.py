@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from caxton_nats.core.dead_letter import Origin
+from caxton_nats.core.dead_letter import Origin, is_of
 from caxton_nats.core.deadline import check_deadline
 from caxton_nats.core.disposition import (
     Ack,
@@ -178,6 +178,9 @@ class Handling:
             return msgspec.structs.replace(
                 before, held=_numbered(held, before.held.delivery.attempt)
             )
+        buried = await self._buried(held)
+        if buried is not None:
+            return buried
         earlier = await attempts.earlier(self._ports.attempts, held.delivery)
         async with self._turn(held.delivery, earlier):
             if self._stopping:
@@ -186,6 +189,17 @@ class Handling:
             # Within its turn: the next one may end this process.
             await self._remember(ended, entry)
         return ended
+
+    async def _buried(self, held: Held) -> Ended | None:
+        """Return how it ended, if a process died after it had written the dead letter."""
+        delivery = held.delivery
+        if delivery.attempt == 1:
+            return None
+        letter = await self._ports.dead_letters.get(delivery.origin.key)
+        if letter is None or not is_of(letter, delivery.stored_at):
+            return None
+        error = CaxtonError.from_dict(letter.last_error)
+        return Ended(held=_numbered(held, letter.attempts), disposition=Term(error), error=error)
 
     def _turn(self, delivery: Delivery, earlier: int) -> AbstractAsyncContextManager[None]:
         """Let what may have crashed an earlier process run one at a time.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
+import msgspec
 import pytest
 
-from caxton_nats.core.disposition import Retry
+from caxton_nats.core.dead_letter import DeadLetter
+from caxton_nats.core.disposition import Reject, Retry
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import NotConnected
-from tests.core.sample import BOB
+from tests.core.sample import ALICE, BOB
 from tests.engine.bench import ACK_WAIT, Bench, Failing, Process, Recorder
 from tests.plugins.eventually import eventually
 
@@ -98,6 +101,39 @@ async def test_what_is_settled_meanwhile_is_not_waited_for(bench: Bench) -> None
     await bench.broker.mailboxes.discard(left.origin)
     await bench.clock.advance(3 * ACK_WAIT)
     assert bob.done == ["c2"]
+
+
+@pytest.mark.parametrize("raised", [Reject("never"), ValueError("no")], ids=["at once", "at last"])
+async def test_what_is_buried_is_not_handled(bench: Bench, raised: Exception) -> None:
+    """A process that dies between the dead letter and its settling leaves a dead message."""
+
+    async def handle(envelope: Envelope, __: int) -> None:
+        raise raised
+
+    process = Process(bench.ports)
+
+    class DyingBehind:
+        """Dead letters with which the process dies once one is written."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bench.broker.dead_letters, name)
+
+        async def write(self, letter: DeadLetter) -> bool:
+            await bench.broker.dead_letters.write(letter)
+            await process.die()
+            return True
+
+    process.ports = msgspec.structs.replace(process.ports, dead_letters=DyingBehind())
+    platform = await bench.known(bench.platform())
+    await bench.post("m-1", max_retries=1)
+    bench.open(Recorder(bench.clock, handle), process=process)
+    await bench.clock.advance(ACK_WAIT / 2)
+    assert (len(await bench.dead()), await bench.pending()) == (1, 1)
+    bob = Recorder(bench.clock)
+    bench.open(bob, platform=platform)
+    await bench.clock.advance(2 * ACK_WAIT)
+    assert (bob.calls, len(await bench.dead()), await bench.pending()) == ([], 1, 0)
+    assert len(await bench.broker.mailboxes.list(ALICE, limit=9)) == 1, "the notice"
 
 
 @pytest.mark.parametrize("port", ["unsettled", "recorded", "settle"])
