@@ -7,6 +7,7 @@ from caxton_nats.core.errors import StreamMissing
 from caxton_nats.core.registry import Address
 from caxton_nats.jetstream import direct
 from caxton_nats.jetstream.connection import Connection
+from caxton_nats.jetstream.delivery import Handle
 from caxton_nats.ports import Delivery
 
 
@@ -30,7 +31,7 @@ async def unsettled(connection: Connection, address: Address) -> list[Delivery]:
         for record in page:
             if record.sequence > last:
                 return found
-            handle = f"$JS.ACK.{where}.1.{record.sequence}.{turn}.0.0"
+            handle = Handle(f"$JS.ACK.{where}.1.{record.sequence}.{turn}.0.0", connection.losses)
             found.append(delivery(record, address.stream, handle=handle))
     return found
 
