@@ -78,7 +78,7 @@ async def calm(stage: Stage) -> None:
         await _went_on(stage, now())
 
 
-@scenario("cluster-leader-kill", promises=UNORDERED, server=on_this_machine)
+@scenario("cluster-leader-kill", promises=UNORDERED, server=on_this_machine, short=False)
 async def leader_killed(stage: Stage) -> None:
     """The leader of a mailbox stream is killed, and is back after five seconds."""
     await _rounds(stage, lambda: _kill(stage, _leader))
@@ -172,7 +172,13 @@ async def leader_isolated(stage: Stage) -> None:
     await _rounds(stage, lambda: _isolate(stage, elsewhere))
 
 
-@scenario("partition-own-leader", promises=UNORDERED, server=in_namespaces, needs=(NAMESPACES,))
+@scenario(
+    "partition-own-leader",
+    promises=UNORDERED,
+    server=in_namespaces,
+    needs=(NAMESPACES,),
+    short=False,
+)
 async def own_leader_isolated(stage: Stage) -> None:
     """The node is cut off that leads a mailbox stream and that everybody is connected to."""
 
