@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import perf_counter_ns
 
 import msgspec
@@ -137,7 +137,7 @@ class Router:
         checked: dict[int, Envelope] = {}
         for at, submission in enumerate(batch):
             try:
-                checked[at] = await self._take_up(self._check(submission))
+                checked[at] = await self._take_up(self._check(submission), submission.since)
             except CaxtonError as refusal:
                 results[at] = refusal
         accepted = await self._resolve_and_admit(batch, checked, results)
@@ -203,18 +203,18 @@ class Router:
             now=submission.since or now,
             new_id=lambda: submission.fallback_id or self._ports.ids.new_id(),
         )
-        # An earlier try may have stored it. Whether it is too late, is for its mailbox to say: told
-        # here and there, the same message would die twice.
-        check(envelope, limits, (submission.since or now) if submission.waited else now)
+        # Another try may have stored it. Whether it has waited too long is for its mailbox to say:
+        # told here and there, the same message would die twice.
+        check(envelope, limits, submission.since or now)
         return envelope
 
-    async def _take_up(self, envelope: Envelope) -> Envelope:
+    async def _take_up(self, envelope: Envelope, since: datetime | None) -> Envelope:
         """Fetch content that the sender uploaded because it does not fit into a request."""
         if envelope.claim is None:
             return envelope
         content = await self._ports.contents.get(envelope.claim)
         whole = with_content(envelope, content)
-        check(whole, self._options.limits, self._ports.clock.now())
+        check(whole, self._options.limits, since or self._ports.clock.now())
         return whole
 
     async def _admit(self, accepted: dict[int, Accepted], refused: dict[int, CaxtonError]) -> None:

@@ -19,7 +19,7 @@ from caxton_nats.core.lease import Heartbeat
 from caxton_nats.core.staged_receipt import StagedReceipt
 from caxton_nats.engine.ingress import Ingress
 from caxton_nats.engine.platform import Platform
-from caxton_nats.ports import Door, Outcome, Receipt, Submission
+from caxton_nats.ports import Delivery, Door, Outcome, Receipt, Submission
 from caxton_nats.tasks import Workers, end
 from tests.core.sample import ALICE, BOB, CAROL
 from tests.engine.bench import ACK_WAIT, POLICY, After, Bench, Failing, Recorder
@@ -283,6 +283,26 @@ async def test_a_deadline_that_passes_between_two_tries(bench: Bench) -> None:
     assert (len(await mail(bench)), await waiting(bench)) == (1, 0)
     assert await bench.dead() == []
     await end([running])
+
+
+async def test_a_deadline_that_passes_in_the_hands_of_two_routers(bench: Bench) -> None:
+    """A router that was frozen finds it too late that another has stored: it says the same."""
+    platform = await bench.known(bench.platform())
+    await bench.broker.submit(ALICE, b'{"performative": "inform", "to": "bob", "timeout": 1}')
+    frozen = await bench.broker.ingress.fetch(1, timedelta())
+
+    class InHand:
+        """The inbox of the one that was frozen, with what it had fetched."""
+
+        settle = bench.broker.ingress.settle
+
+        async def fetch(self, _: int, __: timedelta) -> list[Delivery]:
+            return frozen
+
+    await bench.clock.advance(ACK_WAIT)
+    await ingress(bench, platform).work_once(timedelta())
+    await ingress(bench, platform, inbox=InHand()).work_once(timedelta())
+    assert (len(await mail(bench)), await bench.dead(), await waiting(bench)) == (1, [], 0)
 
 
 async def test_loop_survives(bench: Bench) -> None:

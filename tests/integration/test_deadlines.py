@@ -114,7 +114,7 @@ async def test_a_timeout_counts_from_the_submission(lab: Lab) -> None:
     await eventually(lambda: platform.ports.clock.now() > late)
     await lab.router()
     letter = await the_letter(platform)
-    assert (letter.stage, letter.reason, letter.message_id) == ("route", "Timeout", "m-1")
+    assert (letter.stage, letter.reason, letter.message_id) == ("deliver", "Timeout", "m-1")
     await told(alice)
 
 
