@@ -31,6 +31,7 @@ from caxton_nats.core.disposition import (
 from caxton_nats.core.envelope import Envelope, with_content
 from caxton_nats.core.errors import (
     CaxtonError,
+    ConfigurationError,
     HandlerDeferred,
     HandlerFailed,
     HandlerRejected,
@@ -113,6 +114,8 @@ class Handling:
         self._ledger = Ledger(agent, ports.ledgers, coming=at_work)
         self._failed: Recent[_Stored, None] = Recent()
         self._given_up: Recent[_Stored, Ended] = Recent()
+        self._uncommitted: Recent[Entry, _Left] = Recent()
+        """What handlers have left that returned, and could not be put on record."""
         self._one_suspect = asyncio.Lock()
         self._stopping = False
 
@@ -246,19 +249,27 @@ class Handling:
                 with not_theirs():
                     await self._outbox.make_sure(self._ledger)
             if entry not in self._outbox:
-                readable = await self._with_content(self._admissible(held))
-                with not_theirs():
-                    await self._stages.offered(readable, self._agent, held.delivery)
-                left = await self._run_handler(readable, held.delivery.attempt)
+                left = self._uncommitted.get(entry) or await self._offer(held)
                 if left.answers:
+                    self._uncommitted[entry] = left
                     with not_theirs():
                         await self._outbox.commit(entry, held.delivery, left.answers)
+                    self._uncommitted.pop(entry)
             if entry in self._outbox:
                 with not_theirs():
                     await self._outbox.send(entry)
         except CaxtonError as refused:
             return _Left(error=refused)
         return left
+
+    async def _offer(self, held: Held) -> _Left:
+        """Run the handler, unless the message must not reach it."""
+        readable = await self._with_content(self._admissible(held))
+        with not_theirs():
+            await self._stages.offered(readable, self._agent, held.delivery)
+        # Again, for that took its time: between this and the handler's start is nothing.
+        check_deadline(readable, self._ports.clock.now())
+        return await self._run_handler(readable, held.delivery.attempt)
 
     async def _run_handler(self, envelope: Envelope, attempt: int) -> _Left:
         try:

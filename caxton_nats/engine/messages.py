@@ -20,7 +20,7 @@ from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.routing import check_own
 from caxton_nats.engine import stored
 from caxton_nats.engine.burial import Burial
-from caxton_nats.ports import Delivery, Ports
+from caxton_nats.ports import Delivery, Ports, Pulse
 
 _HELD = timedelta(seconds=10)
 """A mailbox goes on by itself after this long, if whoever holds it has died."""
@@ -95,7 +95,7 @@ class Messages:
                 raise MessageNotFound(
                     "the message was settled at this moment", field="message", value=which
                 )
-            if await mailboxes.taken(delivery) and await mailboxes.opened(agent):
+            if await mailboxes.taken(delivery) and await self._runs(agent):
                 raise MessageInHand(
                     f"{agent} runs and was given the message: it may be working on it",
                     field="message",
@@ -105,6 +105,14 @@ class Messages:
             return await self._bury(delivery, message)
         finally:
             await self._release(agent)
+
+    async def _runs(self, agent: AgentId) -> bool:
+        """Return whether somebody reads the mailbox, or has closed it and not finished yet."""
+        if await self._ports.mailboxes.opened(agent):
+            return True
+        lease = await self._ports.leases.load(agent)
+        instance = lease[0].instance if lease is not None else ""
+        return bool(instance) and await self._ports.leases.pulse(instance) is not Pulse.GONE
 
     async def _bury(self, delivery: Delivery, message: PendingMessage) -> DeadLetter:
         attempts = await self._ports.attempts.recorded(message.origin)

@@ -17,6 +17,7 @@ from caxton_nats.core.routing import agent_not_found
 from caxton_nats.core.statistics import DeadLetterStats
 from caxton_nats.engine import conversations, deadlines
 from caxton_nats.engine.accounts import STATS, Accounts, Overview
+from caxton_nats.engine.admission import Admission
 from caxton_nats.engine.barrier import SYNC, Barrier
 from caxton_nats.engine.burial import Burial
 from caxton_nats.engine.conversations import Conversations
@@ -202,7 +203,7 @@ def build(
         registrar=registrar
         or _own_registrar(ports, registry, health, lifecycle, options, observer),
         burial=burial,
-        redrive=Redrive(ports, remote, own_door, Trials(ports, health), observer=observer),
+        redrive=_redrive(ports, health, remote, own_door, options, observer),
         mailbox_options=mailbox_options,
         max_body=options.max_body,
         observer=observer,
@@ -246,3 +247,15 @@ def _own_registrar(
         queue_size=options.queue_size,
         observer=observer,
     )
+
+
+def _redrive(
+    ports: Ports,
+    health: Health,
+    remote: RemoteAgents,
+    door: Door,
+    options: RouterOptions,
+    observer: Observer,
+) -> Redrive:
+    admission = Admission(ports, options.terms)
+    return Redrive(ports, remote, door, Trials(ports, health), admission, observer=observer)

@@ -22,6 +22,7 @@ from caxton_nats.core.redrive import check_redrive, headers
 from caxton_nats.core.registry import AgentState
 from caxton_nats.core.selection import Selection
 from caxton_nats.engine import aftercare, stored
+from caxton_nats.engine.admission import Admission, Candidate
 from caxton_nats.engine.dispatch import message_key
 from caxton_nats.engine.remote import RemoteAgents
 from caxton_nats.engine.selected import Ended, each, find
@@ -34,12 +35,20 @@ class Redrive:
     """What an operator does with dead letters."""
 
     def __init__(
-        self, ports: Ports, remote: RemoteAgents, door: Door, trials: Trials, *, observer: Observer
+        self,
+        ports: Ports,
+        remote: RemoteAgents,
+        door: Door,
+        trials: Trials,
+        admission: Admission,
+        *,
+        observer: Observer,
     ) -> None:
         self._ports = ports
         self._remote = remote
         self._door = door
         self._trials = trials
+        self._admission = admission
         self._observe = observer
 
     async def redrive(self, letter_id: str, *, force: bool = False) -> DeadLetter:
@@ -222,6 +231,8 @@ class Redrive:
         urgent = aftercare.is_urgent(self._ports, letter.agent, letter.subject)
         body = await self.original(letter)
         envelope = stored.readable(body)
+        if letter.stage is Stage.RESOLVE and envelope is not None:
+            urgent = await self._admit(letter.agent, envelope)
         post = Letter(
             letter.agent,
             aftercare.way(
@@ -243,6 +254,18 @@ class Redrive:
                 given = await aftercare.give(self._ports, envelope, post, result, urgent=urgent)
                 if isinstance(given, CaxtonError):
                     raise given
+
+    async def _admit(self, agent: AgentId, envelope: Envelope) -> bool:
+        """Record what no router has in its conversation; return whether it is urgent.
+
+        Raises:
+            ConversationTimeout: the conversation has ended.
+        """
+        if envelope.conversation_id:
+            (refusal,) = await self._admission.admit([Candidate(envelope, [agent])])
+            if refusal is not None:
+                raise refusal
+        return self._admission.is_urgent(envelope)
 
     def _tell_routed(self, letter: DeadLetter, origin: Origin) -> None:
         self._observe(

@@ -165,9 +165,11 @@ class LocalRegistrar:
         consumer with it; without mail the consumer goes at once.
         """
         self._check_name(agent)
+        # The lease first: behind the registration, it might be that of somebody who has come since.
+        if await self._ports.registry_store.load(agent) is not None:
+            await self._ports.leases.remove(agent)
         revision = await self._ports.registry_store.remove(agent)
         self._registry.remove(agent)
-        await self._ports.leases.remove(agent)
         self._health.remove(agent)
         await self._ports.breakers.remove(agent)
         if revision:

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from caxton_nats.core.dead_letter import Stage
-from caxton_nats.core.disposition import Disposition, Nak, RetryPolicy, Term, patience
+from caxton_nats.core.disposition import Nak, RetryPolicy, Term, patience
 from caxton_nats.core.errors import AgentNotFound, CaxtonError
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.lifecycle import stopped
@@ -33,6 +33,8 @@ AT_A_TIME = 8
 _MOMENT = timedelta(milliseconds=100)
 """How long a mailbox may take to hand out what it holds."""
 _AGAIN = timedelta(seconds=5)
+_HELD = timedelta(seconds=10)
+"""A mailbox goes on by itself after this long, if the sweeper that works on it has died."""
 _PAUSE = timedelta(milliseconds=500)
 _LOOK_AGAIN = timedelta(minutes=10)
 """Between two looks at all consumers: a request for every 256 of them."""
@@ -53,6 +55,8 @@ class Sweeper:
         self._policy = policy
         self._gone_since: dict[AgentId, datetime] = {}
         """Agents that have left, and may still have mail or a consumer."""
+        self._not_before: dict[AgentId, datetime] = {}
+        """When the mail of one that has left is to be looked at again."""
         self._places = asyncio.Semaphore(AT_A_TIME)
         self._present: set[AgentId] = set()
         """Agents that were registered when it was last looked at."""
@@ -119,7 +123,7 @@ class Sweeper:
             while True:
                 error = await self._verdict(agent)
                 if not isinstance(error, AgentNotFound):
-                    self._gone_since.pop(agent, None)
+                    self._forget(agent)
                 if error is None:
                     return
                 if not has_mail and isinstance(error, AgentNotFound):
@@ -142,8 +146,9 @@ class Sweeper:
         waited = timedelta()
         if isinstance(error, AgentNotFound):
             waited = now - self._gone_since.setdefault(agent, now)
-            if waited < patience(self._policy):
+            if waited < patience(self._policy) or now < self._not_before.get(agent, now):
                 return False
+            self._not_before.pop(agent, None)
         found = [await self._batch(agent, error, waited, urgent=urgent) for urgent in (True, False)]
         return any(found)
 
@@ -152,12 +157,25 @@ class Sweeper:
     ) -> bool:
         inbox = await self._ports.mailboxes.open(agent, urgent=urgent)
         held: deque[Delivery] = deque()
+        kept: list[Delivery] = []
+        found = 0
         try:
             held += await inbox.fetch(BATCH, _MOMENT)
-            found = bool(held)
+            found = len(held)
+            if held:
+                # From here on nobody is handed anything of it, whoever comes back.
+                await self._ports.mailboxes.hold(agent, self._ports.clock.now() + _HELD)
+                # The agent may have come back before, and have been sent some of these since.
+                if type(await self._verdict(agent)) is not type(error):
+                    return True
             while held:
+                remains = self._remains(held[0], error, waited)
                 try:
-                    await self._end(inbox, held[0], error, agent, waited)
+                    if remains > timedelta():
+                        kept.append(held[0])
+                        self._look_again(agent, remains)
+                    else:
+                        await self._end(inbox, held[0], error, agent)
                 except Exception as failure:
                     # It alone comes again: one that cannot be buried must not hold up the others.
                     log.warning("%s: %s", held[0].origin.key, failure, exc_info=True)
@@ -165,39 +183,45 @@ class Sweeper:
                 held.popleft()
         finally:
             left = await inbox.close()
-            await inbox.settle([(one, Nak(timedelta())) for one in (*held, *left)])
-        return found
+            await inbox.settle([(one, Nak(timedelta())) for one in (*kept, *held, *left)])
+            if found:
+                await self._ports.mailboxes.release(agent)
+        return found > len(kept)
 
-    async def _end(
-        self,
-        inbox: Inbox,
-        delivery: Delivery,
-        error: CaxtonError,
-        agent: AgentId,
-        waited: timedelta,
-    ) -> None:
+    def _remains(self, delivery: Delivery, error: CaxtonError, waited: timedelta) -> timedelta:
+        """Return how much longer a message is kept that has more retries than the others."""
+        if not isinstance(error, AgentNotFound):
+            return timedelta()
         envelope = stored.readable(delivery.body)
         own = envelope.max_retries if envelope is not None else None
-        remains = patience(self._policy, own) - waited
-        settled: Disposition = Term(error)
-        if isinstance(error, AgentNotFound) and remains > timedelta():
-            # It has more retries of its own than the others.
-            settled = Nak(remains)
-        else:
-            began = await attempts.earlier(self._ports.attempts, delivery)
-            await self._burial.bury(
-                msgspec.structs.replace(delivery, attempt=began),
-                error,
-                agent=agent,
-                stage=Stage.DELIVER,
-                envelope=envelope,
-            )
-        await inbox.settle([(delivery, settled)])
+        return patience(self._policy, own) - waited
+
+    def _look_again(self, agent: AgentId, remains: timedelta) -> None:
+        # Hidden until then, it would come behind newer mail if the agent came back before.
+        at = self._ports.clock.now() + remains
+        self._not_before[agent] = min(at, self._not_before.get(agent, at))
+
+    def _forget(self, agent: AgentId) -> None:
+        self._gone_since.pop(agent, None)
+        self._not_before.pop(agent, None)
+
+    async def _end(
+        self, inbox: Inbox, delivery: Delivery, error: CaxtonError, agent: AgentId
+    ) -> None:
+        began = await attempts.earlier(self._ports.attempts, delivery)
+        await self._burial.bury(
+            msgspec.structs.replace(delivery, attempt=began),
+            error,
+            agent=agent,
+            stage=Stage.DELIVER,
+            envelope=stored.readable(delivery.body),
+        )
+        await inbox.settle([(delivery, Term(error))])
 
     async def _clear_away(self, agent: AgentId) -> None:
         """Remove the consumer of an agent that has left, unless it comes back this very moment."""
         await self._ports.mailboxes.remove(agent)
-        self._gone_since.pop(agent, None)
+        self._forget(agent)
         if await self._ports.registry_store.load(agent) is not None:
             await self._ports.mailboxes.ensure(agent)
         else:

@@ -24,10 +24,12 @@ import msgspec
 from caxton_nats.core.envelope import NO_CONTENT, Envelope, value_content
 from caxton_nats.core.errors import (
     AgentAlreadyRegistered,
+    AgentNotFound,
     AgentNotResponding,
     CaxtonError,
     InvalidEnvelope,
     NotConnected,
+    RegistryError,
 )
 from caxton_nats.core.fields import build
 from caxton_nats.core.identifiers import AgentId, ConversationId, check_message_id
@@ -103,9 +105,9 @@ class Agent:
         if self._mailbox is not None:
             raise AgentAlreadyRegistered(f"{agent} is started already", field="agent", value=agent)
         tenure = Tenure(platform, agent, lost=self._stop_because)
+        self._lost = None
         registration = await tenure.begin(capabilities=self.capabilities, node=usage.node())
         self._tenure, self._platform = tenure, platform
-        self._lost = None
         mailbox = self._mailbox = platform.mailbox(agent, self._dialogue)
         mailbox.start()
         try:
@@ -135,10 +137,11 @@ class Agent:
                 self._tenure = None
 
     async def leave(self) -> None:
-        """Stop, and remove the registration: nobody can send to the agent any more."""
+        """Stop, and remove the registration, if it is this agent's still: nobody can send to it."""
         platform, agent = self._on_platform(), self.id
         await self.stop()
-        await platform.registrar.deregister(agent)
+        if not isinstance(self._lost, AgentNotFound | RegistryError):
+            await platform.registrar.deregister(agent)
 
     async def report_health(self, *, healthy: bool, reason: str = "") -> None:
         """Tell all routers how the agent is: while it is not healthy, nobody finds it.

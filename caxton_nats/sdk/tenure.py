@@ -80,6 +80,8 @@ class Tenure:
         self._forget = self._platform.registry.listeners.add(self._agent, self._look_at)
         # The registry may have shown it before anybody listened.
         self._look_at(self._platform.registry.find(self._agent))
+        if not self._seen and not self._is_lost:
+            await self._look_in_store()
         self._wait_for_next()
         renewing = forever(
             self._renew,
@@ -107,7 +109,10 @@ class Tenure:
                 await self._platform.registrar.release(self._agent, self._beat.instance)
         except (CaxtonError, TimeoutError) as error:
             log.warning("the lease of %s ends by itself: %s", self._agent, error)
-        await self._platform.ports.leases.fall_silent(self._beat.instance)
+        try:
+            await self._platform.ports.leases.fall_silent(self._beat.instance)
+        except CaxtonError as error:
+            log.warning("%s is asked for a sign of life still: %s", self._agent, error)
 
     def _look_at(self, found: Registration | None) -> None:
         """Lose the name if an operator has stopped or removed this very registration."""
@@ -122,6 +127,14 @@ class Tenure:
             # Whoever took the name over reads the same mail: not only at the next heartbeat.
             self._renewing.append(asyncio.create_task(self._beat_now(), name="look at the lease"))
         self._seen = own
+
+    async def _look_in_store(self) -> None:
+        """Lose the name if it was removed before anybody listened: nobody would tell that again."""
+        try:
+            if await self._platform.ports.registry_store.load(self._agent) is None:
+                self._lose(agent_not_found(self._agent))
+        except CaxtonError as error:
+            log.warning("the registration of %s could not be looked at: %s", self._agent, error)
 
     def _lose(self, error: CaxtonError) -> None:
         self._forget()

@@ -281,6 +281,9 @@ async def test_what_was_handed_out(adapter: Adapter, bob: AgentId) -> None:
     await inbox.settle([(first, Nak(timedelta()))])
     assert await adapter.mailboxes.taken(one)
     assert not await adapter.mailboxes.taken(two)
+    (first,) = await inbox.fetch(1, LONG)
+    await inbox.settle([(first, Ack())])
+    assert await adapter.mailboxes.taken(one), "or it would be buried beside having been handled"
     await inbox.close()
 
 

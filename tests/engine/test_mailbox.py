@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 from caxton_nats.core.disposition import Reject, Retry
 from caxton_nats.core.envelope import Envelope
@@ -102,6 +103,21 @@ async def test_expired_while_it_waited(bench: Bench) -> None:
     (letter,) = await bench.dead()
     assert (bob.calls, letter.reason, await bench.pending()) == ([], "Timeout", 0)
     assert (await bench.broker.mailboxes.status(ALICE)).pending == 1
+
+
+async def test_expired_on_the_last_step(bench: Bench) -> None:
+    """A deadline that passes while the offer is being put on record holds, too."""
+
+    class Slow(Failing):
+        async def save(self, *arguments: Any, **named: Any) -> Any:
+            await bench.clock.sleep(timedelta(seconds=6))
+            return await self._real.save(*arguments, **named)
+
+    bob = Recorder(bench.clock)
+    await bench.post("m-1", reply_by=NOON + timedelta(seconds=5), require_receipt=True)
+    bench.open(bob, bench.but(receipts=Slow(bench.broker.receipts)))
+    await bench.clock.advance(20)
+    assert (bob.calls, [one.reason for one in await bench.dead()]) == ([], ["Timeout"])
 
 
 async def test_expired_before_its_retry(bench: Bench) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from caxton_nats.core.dead_letter import Origin
+from caxton_nats.core.disposition import Reject
 from caxton_nats.core.envelope import NO_CONTENT, Envelope
-from caxton_nats.core.errors import PublishUnconfirmed
+from caxton_nats.core.errors import NotConnected, PublishUnconfirmed
 from caxton_nats.engine.mailbox import Mailbox
 from caxton_nats.telemetry import Action
 from tests.core.sample import BOB
@@ -48,6 +50,29 @@ async def test_drain_gives_back_at_once(bench: Bench) -> None:
     bench.open(bob)
     await bench.clock.idle()
     assert (stuck.ids, bob.done, await bench.pending()) == (["c1"], ["c1", "c2", "c3"], 0)
+
+
+async def test_crash_between_dead_letter_and_settling(bench: Bench) -> None:
+    """A message that a process gave up, and could not settle any more, is not handled after that."""
+
+    async def reject(_: Envelope, __: int) -> None:
+        raise Reject("never")
+
+    process = Process(bench.ports)
+    settling = Failing(process.ports.mailboxes, settle=[NotConnected("it ends here")])
+    await bench.post("m-1")
+    bench.open(
+        Recorder(bench.clock, reject), msgspec.structs.replace(process.ports, mailboxes=settling)
+    )
+    await bench.clock.idle()
+    process.bury()
+    assert [one.message_id for one in await bench.dead()] == ["m-1"]
+    bob = Recorder(bench.clock)
+    bench.open(bob)
+    await bench.clock.advance(ACK_WAIT + 1)
+    (letter,) = await bench.dead()
+    assert (bob.calls, await bench.pending()) == ([], 0)
+    assert (letter.attempts, letter.last_error["code"]) == (1, "HandlerRejected")
 
 
 async def test_restarts_are_no_attempts(bench: Bench) -> None:

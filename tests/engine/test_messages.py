@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -19,6 +20,8 @@ from caxton_nats.engine.messages import PendingMessage
 from caxton_nats.engine.platform import Platform
 from caxton_nats.engine.router import RouterOptions
 from caxton_nats.ports import Letter, Receipt, Submission
+from caxton_nats.sdk.agent import Agent
+from caxton_nats.sdk.context import Context
 from caxton_nats.telemetry import Action
 from tests.core.sample import ALICE, BOB, CAROL, sample
 from tests.engine.bench import Bench, Failing, Recorder
@@ -173,6 +176,29 @@ async def test_what_an_agent_has_in_hand_stays(bench: Bench) -> None:
     gate.set()
     await bench.clock.advance(1)
     assert (recorder.done, await bench.dead(), await bench.pending()) == (["m-1"], [], 0)
+
+
+async def test_what_a_stopping_agent_has_in_hand_stays(bench: Bench) -> None:
+    """It has closed its mailbox, and its handlers may finish nevertheless."""
+    gate = asyncio.Event()
+
+    bob = Agent("bob")
+
+    @bob.on("*")
+    async def work(_: Context) -> None:
+        await gate.wait()
+
+    platform = await bench.known(bench.platform(drain=timedelta(hours=1)), ALICE)
+    await bob.start(platform)
+    await send(platform, message_id=MessageId("m-1"))
+    await bench.clock.idle()
+    stopping = asyncio.create_task(bob.stop())
+    await bench.clock.idle()
+    with pytest.raises(MessageInHand):
+        await platform.messages.remove(BOB, "m-1")
+    gate.set()
+    await stopping
+    assert (await bench.dead(), await bench.pending()) == ([], 0)
 
 
 async def test_poison_can_be_removed_when_its_agent_is_down(bench: Bench) -> None:

@@ -14,6 +14,7 @@ from caxton_nats.core.errors import (
     AgentNotFound,
     AgentStopped,
     CaxtonError,
+    ConversationTimeout,
     DeadLetterNotFound,
     HandlerRejected,
     InvalidEnvelope,
@@ -21,13 +22,13 @@ from caxton_nats.core.errors import (
     QueueFull,
     RedriveRefused,
 )
-from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.identifiers import AgentId, ConversationId
 from caxton_nats.core.registry import AgentState
 from caxton_nats.core.selection import EVERY
 from caxton_nats.engine.ingress import Ingress
 from caxton_nats.engine.platform import Platform
 from caxton_nats.engine.router import RouterOptions
-from caxton_nats.ports import Submission
+from caxton_nats.ports import Receipt, Submission
 from caxton_nats.tasks import Workers
 from caxton_nats.telemetry import Action
 from tests.core.sample import ALICE, BOB, CAROL, NOON, sample
@@ -90,6 +91,40 @@ async def test_second_death(bench: Bench) -> None:
     assert (death.at, death.reason, death.attempts) == (letter.last_at, letter.reason, 2)
     assert death.error == "HandlerFailed: ValueError: no"
     assert last.headers == letter.headers, "the sender's alone"
+
+
+async def test_what_reached_no_mailbox_belongs_to_its_conversation(bench: Bench) -> None:
+    """Whoever handles it after a redrive can answer it: its conversation knows it then."""
+    platform = bench.platform()
+    await platform.ports.registry_store.follow(platform.registry)
+    await bench.known(platform)
+    await platform.registrar.update_state(BOB, AgentState.STOPPED)
+    message = sample(message_id="m-1", conversation_id="c")
+    await platform.router.send([Submission(sender=ALICE, envelope=message)])
+    assert await bench.broker.conversations.load(ConversationId("c")) is None
+    await platform.registrar.register(BOB)
+    await platform.redrive.redrive((await bench.dead())[0].id)
+    answer = sample(
+        sender=BOB, receiver=(ALICE,), message_id="m-2", conversation_id="c", in_reply_to="m-1"
+    )
+    (receipt,) = await platform.router.send([Submission(sender=BOB, envelope=answer)])
+    assert isinstance(receipt, Receipt), receipt
+
+
+async def test_a_conversation_that_has_ended(bench: Bench) -> None:
+    """What reached no mailbox of it in time reaches none any more; the letter stays."""
+    platform = bench.platform()
+    await platform.ports.registry_store.follow(platform.registry)
+    await bench.known(platform)
+    await platform.registrar.update_state(BOB, AgentState.STOPPED)
+    for message_id, receiver in (("m-1", BOB), ("m-2", CAROL)):
+        message = sample(receiver=(receiver,), message_id=message_id, conversation_id="c")
+        await platform.router.send([Submission(sender=ALICE, envelope=message)])
+    await bench.clock.advance(3600)
+    await platform.registrar.register(BOB)
+    with pytest.raises(ConversationTimeout):
+        await platform.redrive.redrive((await bench.dead())[0].id)
+    assert (len(await bench.dead()), await bench.pending()) == (1, 0)
 
 
 async def test_no_loop(bench: Bench) -> None:

@@ -20,7 +20,7 @@ from caxton_nats.core.outbox import Commit
 from caxton_nats.core.registry import AgentState
 from caxton_nats.engine.platform import Platform
 from caxton_nats.engine.sweeper import Sweeper
-from caxton_nats.ports import Letter, Ports
+from caxton_nats.ports import Inbox, Letter, Ports
 from caxton_nats.tasks import end
 from tests.core.sample import ALICE, BOB, sample
 from tests.engine.bench import ACK_WAIT, POLICY, Bench, Failing, Recorder
@@ -135,6 +135,46 @@ async def test_message_with_retries_of_its_own(bench: Bench, platform: Platform)
     assert [one.message_id for one in await bench.dead()] == ["fewer"]
     await bench.clock.advance(8)
     assert [one.message_id for one in await bench.dead()] == ["more", "fewer"]
+
+
+@pytest.mark.usefixtures("sweeping")
+async def test_retries_of_its_own_change_no_order(bench: Bench, platform: Platform) -> None:
+    """An agent that comes back gets what was kept for it before what it is sent then."""
+    await bench.post("c1", conversation_id="c", max_retries=5)
+    await platform.registrar.deregister(BOB)
+    await bench.clock.advance(RETRIES + 2)
+    await platform.registrar.register(BOB)
+    await bench.post("c2", conversation_id="c")
+    bob = Recorder(bench.clock)
+    bench.open(bob, platform=platform)
+    await bench.clock.idle()
+    assert (bob.done, await bench.dead()) == (["c1", "c2"], [])
+
+
+async def test_agent_that_comes_back_while_its_mail_is_fetched(
+    bench: Bench, platform: Platform
+) -> None:
+    """What it is sent from then on is none of a stopped agent's."""
+    await stop(platform)
+    await bench.post("m-1")
+
+    class Returning(Failing):
+        async def open(self, agent: AgentId, *, urgent: bool = False) -> Inbox:
+            if not urgent:
+                await platform.registrar.register(BOB)
+                await bench.post("m-2")
+            inbox: Inbox = await self._real.open(agent, urgent=urgent)
+            return inbox
+
+    ports = bench.but(mailboxes=Returning(bench.broker.mailboxes))
+    sweeping = asyncio.create_task(sweeper(bench, platform, ports).sweep())
+    await bench.clock.advance(1)
+    await sweeping
+    assert await bench.dead() == []
+    bob = Recorder(bench.clock)
+    bench.open(bob, platform=platform)
+    await bench.clock.idle()
+    assert bob.done == ["m-1", "m-2"]
 
 
 async def test_what_somebody_has_in_hand(bench: Bench, platform: Platform) -> None:

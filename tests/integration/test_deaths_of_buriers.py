@@ -11,11 +11,13 @@ from typing import Any, NoReturn
 
 import pytest
 
+from caxton_nats.core.conversation import Terms
 from caxton_nats.core.dead_letter import DeadLetter, Origin
 from caxton_nats.core.disposition import Reject
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import CaxtonError
 from caxton_nats.core.identifiers import AgentId
+from caxton_nats.engine.admission import Admission
 from caxton_nats.engine.burial import Burial
 from caxton_nats.engine.exhaustion import Exhaustion
 from caxton_nats.engine.platform import Platform
@@ -112,6 +114,7 @@ def process(lab: Lab, platform: Platform, fault: Fault) -> tuple[Platform, Steps
             platform.remote,
             platform.door,
             Trials(steps.ports, platform.health),
+            Admission(steps.ports, Terms()),
             observer=observe,
         ),
     )

@@ -20,7 +20,8 @@ from caxton_nats.core.errors import (
     InvalidEnvelope,
     NotConnected,
 )
-from caxton_nats.core.registry import AgentState
+from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.registry import AgentState, Registration
 from caxton_nats.engine.platform import Platform
 from caxton_nats.memory import MemoryBroker
 from caxton_nats.sdk.agent import Agent
@@ -236,6 +237,45 @@ async def test_ended_while_it_starts(town: Town, how: str) -> None:
     await town.clock.advance(LEASE)
     with pytest.raises(expected):
         await asyncio.wait_for(starting, 10)
+
+
+async def test_who_leaves_under_another_s_name(town: Town) -> None:
+    """An agent whose name is another's by now leaves alone, and takes nobody's registration along."""
+    here, there, operator = [await town.process() for _ in range(3)]
+    bob = await town.start(here, "bob")
+    await operator.registrar.deregister(bob.id)
+    await town.clock.idle()
+    other = await town.start(there, "bob")
+    await bob.leave()
+    assert await town.broker.registry_store.load(other.id) is not None
+    assert await town.instance(other)
+
+
+async def test_removed_while_it_registered(town: Town) -> None:
+    """Removed before it could listen, it hears of it at once: nobody tells it a second time."""
+    operator, platform = await town.process(), await town.process()
+    register = platform.registrar.register
+
+    async def and_removed(agent: AgentId, **named: Any) -> Registration:
+        made = await register(agent, **named)
+        await operator.registrar.deregister(agent)
+        return made
+
+    object.__setattr__(platform.registrar, "register", and_removed)
+    with pytest.raises(AgentNotFound):
+        await Agent("bob").start(platform)
+    assert await town.broker.leases.load(platform.agent_id("bob")) is None
+
+
+async def test_a_sign_of_life_that_cannot_be_ended(town: Town) -> None:
+    """The agent is stopped all the same, and can be started again."""
+    platform = await town.process()
+    leases = Failing(platform.ports.leases, fall_silent=[_NOT_NOW])
+    object.__setattr__(platform, "ports", msgspec.structs.replace(platform.ports, leases=leases))
+    bob = await town.start(platform, "bob")
+    await bob.stop()
+    await bob.start(platform)
+    await bob.stop()
 
 
 async def test_removed_as_soon_as_it_has_started(town: Town) -> None:
