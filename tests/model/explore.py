@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from tests.model.commands import Command, Draw, Schedule, Send
-from tests.model.ground import MemoryGround
+from tests.model.ground import Ground, MemoryGround
 from tests.model.virtual_loop import VirtualLoop
 from tests.model.world import Violation, opened
 
@@ -28,13 +28,22 @@ def run(commands: Sequence[Command], seed: int) -> Violation | None:
 
 async def _run(commands: Sequence[Command], seed: int) -> Violation | None:
     try:
-        async with opened(MemoryGround(seed), seed) as world:
-            for command in commands:
-                await world.carry_out(command)
-            await world.settle()
+        await carried_out(commands, MemoryGround(seed), seed)
     except Violation as violation:
         return violation
     return None
+
+
+async def carried_out(commands: Sequence[Command], ground: Ground, seed: int) -> None:
+    """Carry out a schedule, let everything settle, and look whether it adds up.
+
+    Raises:
+        Violation: the engine did what the model forbids.
+    """
+    async with opened(ground, seed) as world:
+        for command in commands:
+            await world.carry_out(command)
+        await world.settle()
 
 
 def kind(violation: Violation | None) -> str:

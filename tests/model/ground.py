@@ -33,6 +33,8 @@ class Ground(Protocol):
     """One broker, empty at the beginning."""
 
     rules: Rules
+    scale: float
+    """Seconds that a second of the schedule takes."""
     router: RouterOptions
     mailbox: MailboxOptions
 
@@ -87,6 +89,7 @@ class MemoryGround:
 
     def __init__(self, seed: int, rules: Rules | None = None) -> None:
         self.rules = rules or Rules()
+        self.scale = 1.0
         self._clock = LoopClock(seed)
         self._ids = _Ids()
         self.router = RouterOptions(

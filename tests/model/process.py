@@ -52,6 +52,7 @@ class Process:
         self.name = name
         self.tasks: set[asyncio.Task[Any]] = set()
         self.wire = Wire(name, reference, random, self.kill)
+        self.wire.scale = ground.scale
         self.agent: Agent | None = None
         self.platform: Platform
         self._ground = ground

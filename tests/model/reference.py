@@ -45,6 +45,8 @@ class Rules(msgspec.Struct, frozen=True):
     """Mail of an agent that has left is kept for so long."""
     conversation_timeout: float = 100.0
     conversation_lifetime: float = 300.0
+    slack: float = 0.0
+    """How late anybody hears of what the broker has done; 0 if everybody hears of it at once."""
 
 
 class Key(NamedTuple):
@@ -122,6 +124,8 @@ class Reference:
         """Processes that ended without clearing up after themselves."""
         self._polite: set[str] = set()
         self._stored_at: dict[str, float] = {}
+        self._named_at: dict[Key, float] = {}
+        self._died: set[Origin] = set()
         self._redriven: Counter[tuple[Key, int]] = Counter()
         self._now = now
         self._seconds = seconds
@@ -136,7 +140,7 @@ class Reference:
         now = self._now()
         origin = Origin(result.stream, result.sequence)
         before = self._stored_at.get(letter.message_key)
-        fresh = before is not None and now - before < self.rules.duplicate_window
+        fresh = self._is_fresh(before)
         if result.duplicate:
             if before is None:
                 self.complain(f"{letter.message_key} is called a duplicate and came never before")
@@ -146,7 +150,8 @@ class Reference:
         self._stored_at[letter.message_key] = now
         copy = self._learn(origin, letter.receiver, letter.address.subject, letter.body)
         self._check_redrive(copy, letter)
-        if self.depth(copy.subject) > self.rules.queue_size:
+        self._check_name(copy, letter)
+        if not self.rules.slack and self.depth(copy.subject) > self.rules.queue_size:
             self.complain(f"the mailbox {copy.subject} holds more than it may")
 
     def _check_redrive(self, copy: Copy, letter: Letter) -> None:
@@ -168,11 +173,23 @@ class Reference:
         if self._redriven[copy.key, number] > died:
             self.complain(f"{_name(copy.key)} was redriven more often than it died")
 
+    def _is_fresh(self, before: float | None) -> bool:
+        window = self.rules.duplicate_window - 4 * self.rules.slack
+        return before is not None and self._now() - before < window
+
+    def _check_name(self, copy: Copy, letter: Letter) -> None:
+        """Whatever its letter is called, a message is stored once, unless it was redriven."""
+        if letter.headers.get(REDRIVES_HEADER) or letter.message_key.startswith("redrive."):
+            return
+        if self._is_fresh(self._named_at.get(copy.key)):
+            self.complain(f"{_name(copy.key)} was stored twice within the duplicate window")
+        self._named_at[copy.key] = self._now()
+
     def not_stored(self, letter: Letter, error: CaxtonError) -> None:
         """A letter was refused."""
-        if isinstance(error, QueueFull) and self.depth(letter.address.subject) < (
-            self.rules.queue_size
-        ):
+        if self.rules.slack or not isinstance(error, QueueFull):
+            return
+        if self.depth(letter.address.subject) < self.rules.queue_size:
             self.complain(f"{letter.address.subject} is called full and is not")
 
     def depth(self, subject: str) -> int:
@@ -213,6 +230,9 @@ class Reference:
         self.letters[letter.id] = letter
         self.kept.add(letter.id)
         if letter.stage is Stage.DELIVER:
+            if letter.origin in self._died:
+                self.complain(f"{letter.origin.key} died twice")
+            self._died.add(letter.origin)
             self._check_fate(letter)
 
     def unburied(self, letter_id: str) -> None:
@@ -277,9 +297,10 @@ class Reference:
         """A handler is called with a message."""
         now = self._now()
         key = Key(receiver, envelope.sender, envelope.message_id)
-        if envelope.reply_by is not None and now >= self._seconds(envelope.reply_by):
+        until = envelope.reply_by
+        if until is not None and now - self.rules.slack >= self._seconds(until):
             self.complain(f"a handler starts with {_name(key)} after its deadline")
-        states = self.states.between(receiver, now - GRACE, now)
+        states = self.states.between(receiver, now - GRACE - self.rules.slack, now)
         if not states & {AgentState.RUNNING, AgentState.DRAINING}:
             self.complain(f"a handler starts with {_name(key)} although the agent is {states}")
         run = Run(key, process, does, now)
@@ -362,6 +383,9 @@ class Reference:
 
     def _learn(self, origin: Origin, receiver: str, subject: str, body: bytes) -> Copy:
         envelope = stored_message.decode(body)
+        if origin in self.copies:
+            # Its receiver may have it before its sender has heard of that.
+            return self.copies[origin]
         until = self._seconds(envelope.reply_by) if envelope.reply_by is not None else None
         if not receiver:
             receiver = f"{subject.rsplit('.', 1)[-1]}@here"
@@ -395,14 +419,14 @@ class Reference:
         mail = self.mails.get(copy.key)
         allowed = (mail.retries if mail else 0) or self.rules.max_retries
         touched = copy.origin in self.astray or self.disturbed.get(_local(agent), -1.0) >= copy.at
+        since = copy.at - self.rules.slack
         reasons = {
             "HandlerFailed": len(runs) + self.astray[copy.origin] > allowed,
             "HandlerDeferred": len(runs) + self.astray[copy.origin] > allowed,
             "HandlerRejected": any(run.does is Does.REJECTS for run in runs),
-            "Expired": copy.deadline is not None and copy.deadline <= now,
-            "AgentStopped": AgentState.STOPPED in self.states.between(agent, copy.at, now),
-            "AgentNotFound": self.states.gone_for(agent, copy.at, now)
-            >= self.rules.patience - GRACE,
+            "Expired": copy.deadline is not None and copy.deadline <= now + self.rules.slack,
+            "AgentStopped": AgentState.STOPPED in self.states.between(agent, since, now),
+            "AgentNotFound": self.states.gone_for(agent, since, now) >= self.rules.patience - GRACE,
             "AgentNotResponding": touched,
             "MessageRemoved": copy.origin in self.removals,
         }

@@ -92,7 +92,8 @@ class Sends:
 
     def _states(self, asked: Asked, receiver: str) -> set[AgentState | None]:
         end = asked.ended if asked.ended is not None else asked.began
-        return self._reference.states.between(receiver, asked.began, end)
+        slack = self._reference.rules.slack
+        return self._reference.states.between(receiver, asked.began - slack, end + slack)
 
     def _possible(self, asked: Asked, receiver: str) -> set[str]:
         """Return the errors that this receiver may be the reason of."""

@@ -45,6 +45,8 @@ class Wire:
         self._random = random
         self._die = die
         self._troubles: list[Trouble] = []
+        self.scale = 1.0
+        """How much of its moments a call takes."""
         self.context = contextvars.copy_context()
         """Of the process."""
 
@@ -103,7 +105,7 @@ class Wire:
     async def _moment(self) -> None:
         moment = self._random.choice(_MOMENTS)
         if moment:
-            await asyncio.sleep(moment)
+            await asyncio.sleep(moment * self.scale)
         if self.cut:
             raise asyncio.CancelledError("the process is dead")
 
