@@ -408,7 +408,11 @@ class Reference:
         alive = [
             run
             for run in self.runs[copy.key]
-            if run.effect is not None and run.process not in self._ended and not run.answer
+            if run.effect is not None
+            and run.process not in self._ended
+            and not run.answer
+            # What was handled and could not be settled dies with an agent that leaves.
+            and not self.faulty_since(run.process, run.began)
         ]
         if alive and len(self.by_key[copy.key]) == 1:
             self.complain(f"{_name(copy.key)} was handled, and is a dead letter for {code}")
