@@ -22,7 +22,7 @@ from caxton_nats.memory.mail import MemoryInbox
 from caxton_nats.memory.work_queue import Message, Stream
 from caxton_nats.memory.work_queue import Rules as QueueRules
 from caxton_nats.ports import Inbox, Ports
-from tests.model.reference import Rules
+from tests.model.records import Rules
 from tests.model.virtual_loop import START, LoopClock
 
 PLATFORM = "here"

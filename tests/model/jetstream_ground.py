@@ -23,7 +23,7 @@ from caxton_nats.jetstream.mailboxes import ConsumerOptions
 from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
 from caxton_nats.ports import Inbox, Ports
 from tests.model.ground import PLATFORM
-from tests.model.reference import Rules
+from tests.model.records import Rules
 from tests.plugins.clock import RealClock
 from tests.plugins.deployments import deploy
 

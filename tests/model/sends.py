@@ -11,7 +11,8 @@ from caxton_nats.core.errors import CaxtonError, TransportError
 from caxton_nats.core.registry import AgentState
 from caxton_nats.ports import Outcome, Receipt
 from tests.model.commands import Mail
-from tests.model.reference import Key, Reference
+from tests.model.records import Key
+from tests.model.reference import Reference
 
 AMS_ID = "ams@here"
 _SLACK = 2.0

@@ -30,7 +30,8 @@ from tests.model import commands as do
 from tests.model.commands import AGENTS, OPERATOR, ROUTERS, SERVICE, Command, Does, Mail
 from tests.model.ground import PLATFORM, Ground
 from tests.model.process import Process, factory
-from tests.model.reference import Key, Reference, Run
+from tests.model.records import Key, Run
+from tests.model.reference import Reference
 from tests.model.sends import Asked, Sends
 
 _ROUNDS = 40
