@@ -166,9 +166,12 @@ class LocalRegistrar:
         """
         self._check_name(agent)
         # The lease first: behind the registration, it might be that of somebody who has come since.
-        if await self._ports.registry_store.load(agent) is not None:
+        known = await self._ports.registry_store.load(agent) is not None
+        if known:
             await self._ports.leases.remove(agent)
         revision = await self._ports.registry_store.remove(agent)
+        if revision and not known:
+            await self._ports.leases.remove(agent)
         self._registry.remove(agent)
         self._health.remove(agent)
         await self._ports.breakers.remove(agent)

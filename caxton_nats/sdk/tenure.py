@@ -80,9 +80,9 @@ class Tenure:
         self._forget = self._platform.registry.listeners.add(self._agent, self._look_at)
         # The registry may have shown it before anybody listened.
         self._look_at(self._platform.registry.find(self._agent))
+        self._wait_for_next()
         if not self._seen and not self._is_lost:
             await self._look_in_store()
-        self._wait_for_next()
         renewing = forever(
             self._renew,
             what=f"renewing the lease of {self._agent}",
@@ -135,6 +135,8 @@ class Tenure:
                 self._lose(agent_not_found(self._agent))
         except CaxtonError as error:
             log.warning("the registration of %s could not be looked at: %s", self._agent, error)
+            # The heartbeat looks, too, and need not wait.
+            self._next = self._platform.ports.clock.now() + _AGAIN
 
     def _lose(self, error: CaxtonError) -> None:
         self._forget()
@@ -186,6 +188,8 @@ class Tenure:
             await self._platform.ports.clock.sleep(_AGAIN)
             return
         self._wait_for_next()
+        if not self._seen and not self._is_lost:
+            await self._look_in_store()
 
     def _wait_for_next(self) -> None:
         third = timedelta(seconds=self._beat.lease / 3)

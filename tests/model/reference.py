@@ -27,6 +27,7 @@ GRACE = 1.0
 """Seconds that a process has for noticing that its agent was stopped or removed."""
 
 
+HEARTBEAT = 5.0
 _REFUSALS = {
     *("AgentNotFound", "AgentStopped", "AgentDraining", "QueueFull", "ConversationTimeout"),
     *("InvalidEnvelope", "CircuitBreakerOpen"),
@@ -251,7 +252,9 @@ class Reference:
         until = envelope.reply_by
         if until is not None and now - self.rules.slack >= self._seconds(until):
             self.complain(f"a handler starts with {_name(key)} after its deadline")
-        states = self.states.between(receiver, now - GRACE - self.rules.slack, now)
+        # Asked in vain whether it was removed, it asks again with its next heartbeat.
+        grace = 3 * HEARTBEAT if self.faulty_since(process, now - 3 * HEARTBEAT) else GRACE
+        states = self.states.between(receiver, now - grace - self.rules.slack, now)
         if not states & {AgentState.RUNNING, AgentState.DRAINING}:
             self.complain(f"a handler starts with {_name(key)} although the agent is {states}")
         run = Run(key, process, does, now)
