@@ -31,7 +31,6 @@ from caxton_nats.core.disposition import (
 from caxton_nats.core.envelope import Envelope, with_content
 from caxton_nats.core.errors import (
     CaxtonError,
-    ConfigurationError,
     HandlerDeferred,
     HandlerFailed,
     HandlerRejected,
@@ -114,8 +113,7 @@ class Handling:
         self._ledger = Ledger(agent, ports.ledgers, coming=at_work)
         self._failed: Recent[_Stored, None] = Recent()
         self._given_up: Recent[_Stored, Ended] = Recent()
-        self._uncommitted: Recent[Entry, _Left] = Recent()
-        """What handlers have left that returned, and could not be put on record."""
+        self._uncommitted: Recent[Entry, _Left] = Recent()  # left, and not on record
         self._one_suspect = asyncio.Lock()
         self._stopping = False
 
@@ -181,7 +179,7 @@ class Handling:
             return msgspec.structs.replace(
                 before, held=_numbered(held, before.held.delivery.attempt)
             )
-        buried = await self._buried(held)
+        buried = await self._buried(held) if held.delivery.attempt > 1 else None
         if buried is not None:
             return buried
         earlier = await attempts.earlier(self._ports.attempts, held.delivery)
@@ -195,11 +193,8 @@ class Handling:
 
     async def _buried(self, held: Held) -> Ended | None:
         """Return how it ended, if a process died after it had written the dead letter."""
-        delivery = held.delivery
-        if delivery.attempt == 1:
-            return None
-        letter = await self._ports.dead_letters.get(delivery.origin.key)
-        if letter is None or not is_of(letter, delivery.stored_at):
+        letter = await self._ports.dead_letters.get(held.delivery.origin.key)
+        if letter is None or not is_of(letter, held.delivery.stored_at):
             return None
         error = CaxtonError.from_dict(letter.last_error)
         return Ended(held=_numbered(held, letter.attempts), disposition=Term(error), error=error)
