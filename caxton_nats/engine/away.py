@@ -8,8 +8,12 @@ from datetime import timedelta
 
 from caxton_nats.core.errors import TransportError
 
-AGAIN = timedelta(seconds=1)
+_SOON = timedelta(seconds=1)
 """After which a delivery is tried again: NATS may be back as soon as a stream has a leader."""
+_OFTEN = 10
+"""Deliveries after which it is not an election that is waited for."""
+_DOUBLED = 6
+"""Times at most: a minute is waited for one that came in vain again and again."""
 
 
 class Away(Exception):
@@ -18,6 +22,15 @@ class Away(Exception):
     def __init__(self, error: TransportError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def again(deliveries: int) -> timedelta:
+    """Return when to try a delivery again at which NATS has failed.
+
+    The server allows a message so many deliveries and no more. Tried every second, it would have
+    used them up within two minutes, and die of it that NATS was away.
+    """
+    return _SOON * (1 << min(max(0, deliveries - _OFTEN), _DOUBLED))
 
 
 @contextmanager

@@ -2,8 +2,7 @@
 
 What a handler leaves behind becomes a disposition in core/disposition.py; the mailbox carries it
 out. A message that is in the agent's ledger (engine/ledger.py) is not handled again, only settled;
-of one that is in its outbox (engine/outbox.py) only the answers are sent. Nothing here knows of
-lanes or settles.
+of one in its outbox (engine/outbox.py) only the answers are sent. Lanes are not known here.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from caxton_nats.core.errors import (
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.ledger import Entry
 from caxton_nats.engine import attempts, stored
-from caxton_nats.engine.away import AGAIN, Away, not_theirs
+from caxton_nats.engine.away import Away, again, not_theirs
 from caxton_nats.engine.lanes import Held
 from caxton_nats.engine.ledger import Ledger, Recent, entry_of
 from caxton_nats.engine.outbox import Outbox
@@ -137,6 +136,7 @@ class Handling:
         """What `handle` has returned is settled."""
         entry = entry_of(ended.held.envelope, ended.held.delivery)
         self._ledger.settled(entry)
+        self._uncommitted.pop(entry, None)
         if entry in self._outbox:
             await self._outbox.release(entry)
 
@@ -219,7 +219,8 @@ class Handling:
             raise
         except Away as away:
             await self._undo(held.delivery, earlier)
-            return Ended(held=held, disposition=Nak(AGAIN), error=away.error, counts=False)
+            nak = Nak(again(held.delivery.attempt))
+            return Ended(held=held, disposition=nak, error=away.error, counts=False)
         disposition = settle(
             left.error,
             attempt=delivery.attempt,
@@ -249,7 +250,6 @@ class Handling:
                     self._uncommitted[entry] = left
                     with not_theirs():
                         await self._outbox.commit(entry, held.delivery, left.answers)
-                    self._uncommitted.pop(entry)
             if entry in self._outbox:
                 with not_theirs():
                     await self._outbox.send(entry)

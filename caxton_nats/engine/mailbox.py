@@ -20,7 +20,7 @@ from caxton_nats.core.errors import CaxtonError, TransportError
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.pacing import Pacing
 from caxton_nats.engine import stored
-from caxton_nats.engine.away import AGAIN
+from caxton_nats.engine.away import again
 from caxton_nats.engine.breaker import MailboxBreaker
 from caxton_nats.engine.burial import Burial
 from caxton_nats.engine.handling import Ended, Handling
@@ -259,10 +259,10 @@ class Mailbox:
         except Exception as error:
             # Whatever it is, its conversation must go on: it is delivered again, and settled then.
             self._breaker.ended(held, None)
-            told = None if isinstance(error, CaxtonError) else error
-            key = held.delivery.origin.key
+            key, told = held.delivery.origin.key, not isinstance(error, CaxtonError)
             log.warning("%s could not settle %s: %s", self._agent, key, error, exc_info=told)
-            wait = AGAIN if isinstance(error, TransportError) else self._options.ack_wait
+            is_away = isinstance(error, TransportError)
+            wait = again(held.delivery.attempt) if is_away else self._options.ack_wait
             self._lanes.block(held, self._ports.clock.now() + wait)
             with suppress(CaxtonError):
                 await self._intake.settle([(held.delivery, Nak(wait))])

@@ -202,6 +202,23 @@ async def test_answer_that_cannot_be_sent_now(
     assert (bob.ids, door.tried) == (["m-1"], ["a-1", "a-2", "a-2"])
 
 
+async def test_a_redriven_message_is_handled_anew(bench: Bench) -> None:
+    """Also if its commit was not confirmed at first: nothing of that try is kept."""
+    platform = bench.platform(
+        bench.but(outboxes=Failing(bench.broker.outboxes, save=[After(PublishUnconfirmed("lost"))]))
+    )
+    platform = await bench.known(platform)
+    door = Doorkeeper(platform.door, AgentNotFound("nobody"))
+    bob = answering(bench, "a-1")
+    await bench.post("m-1")
+    bench.open(bob, platform=dataclasses.replace(platform, door=door))  # type: ignore[arg-type]
+    await bench.clock.advance(5)
+    (letter,) = await bench.dead()
+    await platform.redrive.redrive(letter.id)
+    await bench.clock.advance(5)
+    assert (bob.ids, await bench.pending()) == (["m-1", "m-1"], 0)
+
+
 @pytest.mark.parametrize("error", [AgentNotFound("nobody"), InvalidEnvelope("bad")])
 async def test_answer_that_can_never_be_sent(bench: Bench, error: CaxtonError) -> None:
     """The message is a dead letter for that at once; its slot is free for the next."""
@@ -298,15 +315,17 @@ async def test_commit_that_is_not_confirmed(bench: Bench, lost: str) -> None:
 
 
 async def test_an_outbox_that_is_away_for_a_while(bench: Bench) -> None:
-    """It costs the message no attempt, however long it takes, and nobody's breaker opens."""
+    """It costs the message no attempt, nor the deliveries that it may have, for an hour at least."""
     alice = await hearing(bench)
     bob = answering(bench, "a-1", message_id="m-1")
-    outboxes = Failing(bench.broker.outboxes, save=[PublishUnconfirmed("away")] * 20)
+    away: list[Exception | None] = [PublishUnconfirmed("away")] * 1000
+    outboxes = Failing(bench.broker.outboxes, save=away)
     await bench.post("m-1")
     bench.open(bob, bench.but(outboxes=outboxes), policy=RetryPolicy(max_retries=1))
-    await bench.clock.advance(15)
+    await bench.clock.advance(3600)
     assert (alice.ids, await bench.ports.dead_letters.list()) == ([], [])
-    await bench.clock.advance(15)
+    away.clear()
+    await bench.clock.advance(65)
     assert (alice.ids, await bench.pending()) == (["a-1"], 0)
     assert {attempt for _, attempt, _ in bob.calls} == {1}
 
