@@ -55,7 +55,7 @@ TYPES = {
     " CircuitBreakerState RouterStats ConversationStats DeadLetterStats DetailedHealthStatus",
 }
 """Its data types, by the section of the page that has them."""
-OPEN = ("with failure handling", "none: ", "none yet: ")
+OPEN = ("none: ", "none yet: ")
 """How the last column of a row without a counterpart begins."""
 
 
