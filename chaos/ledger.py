@@ -1,4 +1,4 @@
-"""A handler's own books, as docs/guarantees.md tells users to keep them: effects by message id.
+"""A handler's own books, as docs/effects.md tells users to keep them: effects by message id.
 
 An effect is a file whose name is made of the message id. It is written aside and linked into its
 place: there is either the whole effect or none, and never two, however many processes of one agent
