@@ -49,8 +49,11 @@ async def cluster_lab(cluster_url: str, tmp_path: Path) -> AsyncIterator[Lab]:
 
 @pytest.fixture
 async def own_cluster_lab(own_cluster: Cluster, tmp_path: Path) -> AsyncIterator[Lab]:
-    """Give the test a deployment with three replicas on `own_cluster`."""
-    async with open_lab(own_cluster.url, tmp_path, replicas=3, shards=2) as made:
+    """Give the test a deployment with three replicas on `own_cluster`.
+
+    A settlement that is lost with a node comes again after ack_wait, while the books are awaited.
+    """
+    async with open_lab(own_cluster.url, tmp_path, replicas=3, shards=2, ack_wait=5.0) as made:
         yield made
 
 
