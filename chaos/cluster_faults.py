@@ -78,7 +78,7 @@ async def calm(stage: Stage) -> None:
         await _went_on(stage, now())
 
 
-@scenario("cluster-leader-kill", promises=UNORDERED, server=on_this_machine, short=False)
+@scenario("cluster-leader-kill", promises=UNORDERED, server=on_this_machine)
 async def leader_killed(stage: Stage) -> None:
     """The leader of a mailbox stream is killed, and is back after five seconds."""
     await _rounds(stage, lambda: _kill(stage, _leader))
@@ -177,7 +177,6 @@ async def leader_isolated(stage: Stage) -> None:
     promises=UNORDERED,
     server=in_namespaces,
     needs=(NAMESPACES,),
-    short=False,
 )
 async def own_leader_isolated(stage: Stage) -> None:
     """The node is cut off that leads a mailbox stream and that everybody is connected to."""
