@@ -16,7 +16,7 @@ from caxton_nats import CaxtonError
 from caxton_nats.app import operate
 from caxton_nats.jetstream.connection import connect
 from chaos.cluster import Cluster, Node, running
-from chaos.ledger import now
+from chaos.effects import now
 from chaos.needs import Need
 from chaos.partition import Wires, missing, namespaces
 from chaos.process_faults import UNORDERED

@@ -13,7 +13,7 @@ from typing import Literal
 from caxton_nats import connect
 from caxton_nats.core.health import reason_of
 from chaos.disk import Disk, disk
-from chaos.ledger import now
+from chaos.effects import now
 from chaos.load import Shape
 from chaos.needs import LOOP
 from chaos.oracle import Promises

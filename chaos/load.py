@@ -25,7 +25,7 @@ from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.connection import connect as connect_nats
 from caxton_nats.jetstream.errors import api_error
 from chaos.books import Kind, Sent, Task, Told
-from chaos.ledger import now
+from chaos.effects import now
 
 DOORS = ("embedded", "service", "submit")
 MIX = (

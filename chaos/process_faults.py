@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from chaos.ledger import now
+from chaos.effects import now
 from chaos.load import Shape
 from chaos.oracle import Promises
 from chaos.scenario import Casting, scenario

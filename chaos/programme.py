@@ -14,7 +14,7 @@ import msgspec
 
 from caxton_nats import CaxtonError
 from chaos.disk import DiskError
-from chaos.ledger import now
+from chaos.effects import now
 from chaos.namespace import FOLDER, owner
 from chaos.oracle import Figures, examine
 from chaos.processes import DidNotStart

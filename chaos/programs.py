@@ -24,7 +24,7 @@ from caxton_nats import Agent, CaxtonError, Context, Reject, connect, serve, set
 from caxton_nats.app import SystemClock, interrupted
 from caxton_nats.core.errors import AgentAlreadyRegistered, TransportError
 from chaos.books import Done, Effect, Kind, Run, Task
-from chaos.ledger import Ledger, now
+from chaos.effects import Journal, now
 
 SLOW = 0.3
 """Seconds that a slow task takes."""
@@ -38,8 +38,8 @@ async def router() -> None:
 
 async def worker(name: str, instance: str) -> None:
     """Run an agent that does what the tasks say."""
-    ledger = Ledger(Path(os.environ["CHAOS_FOLDER"]), instance)
-    agent = working_agent(name, instance, ledger)
+    journal = Journal(Path(os.environ["CHAOS_FOLDER"]), instance)
+    agent = working_agent(name, instance, journal)
 
     async def start(stack: AsyncExitStack) -> None:
         platform = await stack.enter_async_context(connect(settings(), name=instance))
@@ -48,7 +48,7 @@ async def worker(name: str, instance: str) -> None:
     await _until_there(start)
 
 
-def working_agent(name: str, instance: str, ledger: Ledger) -> Agent:
+def working_agent(name: str, instance: str, journal: Journal) -> Agent:
     """Return an agent that keeps its effects as its users should."""
     agent = Agent(name)
 
@@ -56,12 +56,12 @@ def working_agent(name: str, instance: str, ledger: Ledger) -> Agent:
     async def work(ctx: Context, task: Task) -> None:
         message_id = ctx.envelope.message_id
         late = _late(ctx.envelope.reply_by)
-        ledger.note(Run(now(), name, instance, message_id, ctx.attempt, late))
+        journal.note(Run(now(), name, instance, message_id, ctx.attempt, late))
         await _do(task, ctx.attempt)
         if task.kind is Kind.ASK:
             await ctx.inform(task.number)
-        ledger.effect(Effect(now(), name, instance, message_id, task))
-        ledger.note(Done(now(), name, instance, message_id))
+        journal.effect(Effect(now(), name, instance, message_id, task))
+        journal.note(Done(now(), name, instance, message_id))
 
     return agent
 

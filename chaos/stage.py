@@ -15,7 +15,7 @@ from caxton_nats.config import Settings
 from caxton_nats.jetstream import topology
 from chaos import stored
 from chaos.books import Books, Harm
-from chaos.ledger import last_effect, now, read_effects, read_journals
+from chaos.effects import last_effect, now, read_effects, read_journals
 from chaos.load import Load, doors
 from chaos.processes import Process, launch, program
 from chaos.scenario import Casting, Scenario

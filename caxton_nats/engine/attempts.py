@@ -34,6 +34,13 @@ async def failed(attempts: Attempts, delivery: Delivery) -> None:
         await attempts.record(delivery.origin, 1)
 
 
+async def count(attempts: Attempts, delivery: Delivery) -> int:
+    """Put one more attempt on record, and return how many that makes."""
+    number = await attempts.recorded(delivery.origin) + 1
+    await attempts.record(delivery.origin, number)
+    return number
+
+
 async def undo(attempts: Attempts, delivery: Delivery, before: int) -> None:
     """Take an attempt off the record that ended with its process, not with a result.
 

@@ -22,8 +22,10 @@ from caxton_nats.core.redrive import history, without
 from caxton_nats.core.registry import AgentState, Registry
 from caxton_nats.engine import aftercare
 from caxton_nats.engine.dispatch import message_key
+from caxton_nats.engine.ledger import entry_of, is_on_record
 from caxton_nats.engine.receipts import Stages
 from caxton_nats.engine.remote import RemoteAgents
+from caxton_nats.engine.stored import readable
 from caxton_nats.ports import Delivery, Letter, Ports
 from caxton_nats.telemetry import Action, Observer, event
 
@@ -87,6 +89,30 @@ class Burial:
             urgent = aftercare.is_urgent(self._ports, agent, delivery.subject)
             await self.tell(to, error, envelope, key=letter.id, urgent=urgent)
         return letter
+
+    async def was_handled(self, delivery: Delivery, agent: AgentId) -> bool:
+        """Return whether its agent had handled it, and died before it was settled.
+
+        Then it needs no letter, and the caller has to settle it. To be asked about what somebody
+        had in hand, and nobody has any more.
+
+        Raises:
+            CaxtonError: that could not be found out, or not be put on record.
+        """
+        envelope = readable(delivery.body)
+        if not await is_on_record(self._ports, agent, entry_of(envelope, delivery)):
+            return False
+        await self._stages.handled(envelope, agent, delivery)
+        self._observe(
+            event(
+                Action.DUPLICATE,
+                agent,
+                envelope,
+                origin=delivery.origin,
+                attempt=max(1, delivery.attempt),
+            )
+        )
+        return True
 
     async def keep(self, letter: Letter, envelope: Envelope, error: CaxtonError) -> None:
         """Write the dead letter of what reached no mailbox, because its receiver is stopped.

@@ -96,6 +96,9 @@ class Exhaustion:
             # Anybody may send what looks like an advisory, of a record of the registry, too.
             log.warning("an advisory on %s is not about mail: %s", told.subject, origin.key)
             return
+        if await self._burial.was_handled(original, agent):
+            await self._ports.mailboxes.discard(origin)
+            return
         await self._burial.bury(
             msgspec.structs.replace(original, attempt=advisory.deliveries),
             AgentNotResponding(

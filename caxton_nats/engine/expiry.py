@@ -67,6 +67,10 @@ class Expiry:
         return patience if now < patience else None
 
     async def _bury(self, found: Delivery, expired: Expired, receiver: AgentId) -> None:
+        mailboxes = self._ports.mailboxes
+        if await mailboxes.taken(found) and await self._burial.was_handled(found, receiver):
+            await mailboxes.discard(found.origin)
+            return
         attempts = await self._ports.attempts.recorded(found.origin)
         await self._burial.bury(
             msgspec.structs.replace(found, attempt=attempts),
@@ -75,4 +79,4 @@ class Expiry:
             stage=Stage.DELIVER,
             envelope=stored.readable(found.body),
         )
-        await self._ports.mailboxes.discard(found.origin)
+        await mailboxes.discard(found.origin)

@@ -27,7 +27,7 @@ from caxton_nats.core.errors import (
 from caxton_nats.core.identifiers import AMS, AgentId, agent_id
 from caxton_nats.core.legible import legible
 from caxton_nats.core.validation import complete
-from caxton_nats.engine import stored
+from caxton_nats.engine import attempts, stored
 from caxton_nats.engine.burial import Burial
 from caxton_nats.ports import Delivery, Door, Inbox, Ports, Receipt, Submission
 from caxton_nats.tasks import Workers, forever
@@ -117,32 +117,39 @@ class Ingress:
         failed = _errors(result)
         if not failed:
             return delivery, Ack()
-        if not any(self._may_pass(error, delivery.attempt) for error in failed):
+        again = await self._again(failed, delivery)
+        if again is not None:
+            return delivery, Nak(again)
+        try:
+            await self._bury(delivery, result, submission)
+        except Exception as error:
+            # It alone comes again: one that cannot be buried must not hold up the others.
+            log.warning("%s cannot be buried: %s", delivery.origin.key, error, exc_info=True)
+            return delivery, Nak(self._delay(failed[0], delivery.attempt))
+        return delivery, Term(failed[0])
+
+    async def _again(self, failed: Sequence[CaxtonError], delivery: Delivery) -> timedelta | None:
+        """Return when to try again; None if that cannot help, or was done often enough.
+
+        While NATS is away, and while it only has to wait for its turn, nothing has been tried.
+        """
+        number = delivery.attempt
+        if not any(isinstance(error, TransportError | ResourceExhausted) for error in failed):
+            if not any(isinstance(error, QueueFull | CircuitBreakerOpen) for error in failed):
+                return None
             try:
-                await self._bury(delivery, result, submission)
-            except Exception as error:
-                # It alone comes again: one that cannot be buried must not hold up the others.
-                log.warning("%s cannot be buried: %s", delivery.origin.key, error, exc_info=True)
+                number = await attempts.count(self._ports.attempts, delivery)
+            except CaxtonError as error:
+                log.warning("the try of %s counts as none: %s", delivery.origin.key, error)
             else:
-                return delivery, Term(failed[0])
-        return delivery, Nak(max(self._delay(error, delivery.attempt) for error in failed))
+                if number > self._policy.max_retries:
+                    return None
+        return max(self._delay(error, number) for error in failed)
 
     def _delay(self, error: CaxtonError, attempt: int) -> timedelta:
         if error.retry_after is not None:
             return timedelta(seconds=error.retry_after)
         return retry_delay(self._policy, attempt, self._ports.clock.chance())
-
-    def _may_pass(self, error: CaxtonError, attempt: int) -> bool:
-        """Return whether trying again may help.
-
-        Always while NATS is away, and to who must only wait for its turn; a while otherwise.
-        """
-        if isinstance(error, TransportError | ResourceExhausted):
-            return True
-        return (
-            isinstance(error, QueueFull | CircuitBreakerOpen)
-            and attempt <= self._policy.max_retries
-        )
 
     async def _bury(
         self,

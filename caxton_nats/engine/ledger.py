@@ -18,7 +18,7 @@ from caxton_nats.core.errors import RevisionConflict
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.ledger import PAGE_SIZE, REMEMBERED, Entry, Page, enter
 from caxton_nats.engine.together import Together
-from caxton_nats.ports import Delivery, Ledgers
+from caxton_nats.ports import Delivery, Ledgers, Ports
 
 _TURNS = 5
 """Turns of the loop in which one more may come, from the ack of one message to the next."""
@@ -137,3 +137,12 @@ def entry_of(envelope: Envelope | None, delivery: Delivery) -> Entry:
     if envelope is None or not envelope.message_id:
         return Entry(origin=delivery.origin, stored_at=delivery.stored_at)
     return Entry(envelope.sender, envelope.message_id)
+
+
+async def is_on_record(ports: Ports, agent: AgentId, entry: Entry) -> bool:
+    """Return whether an agent that is not there has handled the message.
+
+    Raises:
+        CaxtonError: its ledger could not be read.
+    """
+    return any(entry in page.entries for page, _ in await ports.ledgers.pages(agent))

@@ -29,7 +29,7 @@ from caxton_nats.engine.lanes import Held, Lanes
 from caxton_nats.engine.outbox import Outbox
 from caxton_nats.engine.receipts import Stages
 from caxton_nats.engine.receiver import MailboxOptions, Receiver
-from caxton_nats.engine.takeover import take_over
+from caxton_nats.engine.takeover import TakeOver
 from caxton_nats.ports import Delivery, Ports
 from caxton_nats.tasks import end, forever
 from caxton_nats.telemetry import Action, Observer, event
@@ -84,6 +84,7 @@ class Mailbox:
         self._changed = asyncio.Event()
         self._pacing = Pacing(options.concurrency)
         self._intake = Intake(agent, ports.mailboxes)
+        self._take_over = TakeOver(self._lanes, self._intake, ports.attempts)
         self._loops: list[asyncio.Task[None]] = []
         self._draining = False
         self._drained = asyncio.Event()
@@ -166,9 +167,8 @@ class Mailbox:
     async def _open(self, *, urgent: bool) -> None:
         await self._handling.open()
         left = await self._intake.open(urgent=urgent)
-        if left:
-            due = self._ports.clock.now() + self._options.ack_wait
-            await take_over(left, self._lanes, self._intake, self._ports.attempts, due=due)
+        due = self._ports.clock.now() + self._options.ack_wait
+        await self._take_over.go_on(left, urgent=urgent, due=due)
 
     def _take_all(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from caxton_nats.core.dead_letter import Stage
-from caxton_nats.core.disposition import Nak, RetryPolicy, Term, patience
+from caxton_nats.core.disposition import Ack, Nak, RetryPolicy, Term, patience
 from caxton_nats.core.errors import AgentNotFound, CaxtonError
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.lifecycle import stopped
@@ -208,6 +208,9 @@ class Sweeper:
     async def _end(
         self, inbox: Inbox, delivery: Delivery, error: CaxtonError, agent: AgentId
     ) -> None:
+        if delivery.attempt > 1 and await self._burial.was_handled(delivery, agent):
+            await inbox.settle([(delivery, Ack())])
+            return
         began = await attempts.earlier(self._ports.attempts, delivery)
         await self._burial.bury(
             msgspec.structs.replace(delivery, attempt=began),

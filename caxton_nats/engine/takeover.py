@@ -20,24 +20,34 @@ from caxton_nats.engine.lanes import Held, Lanes
 from caxton_nats.ports import Attempts, Delivery
 
 
-async def take_over(
-    left: Sequence[Delivery], lanes: Lanes, intake: Intake, attempts: Attempts, *, due: datetime
-) -> None:
-    """Have the lanes wait for what was left, and have the untried of it come again at once.
+class TakeOver:
+    """Goes on with what was left, for one mailbox."""
 
-    Args:
-        left: oldest first.
-        lanes: of the mailbox that was opened.
-        intake: through which they came.
-        attempts: the records.
-        due: when the last of them should have come by itself.
+    def __init__(self, lanes: Lanes, intake: Intake, attempts: Attempts) -> None:
+        self._lanes = lanes
+        self._intake = intake
+        self._attempts = attempts
+        self._left: dict[bool, list[Delivery]] = {False: [], True: []}
+        """What has not been asked for yet, by way."""
 
-    Raises:
-        TransportError: the records could not be read, or a message not be given back.
-    """
-    others = [one for one in left if not lanes.knows(one.origin)]
-    for one in others:
-        lanes.expect(Held(one, stored.readable(one.body)), due)
-    recorded = await asyncio.gather(*(attempts.recorded(one.origin) for one in others))
-    at_once = [one for one, number in zip(others, recorded, strict=True) if not number]
-    await intake.settle([(one, Nak(timedelta())) for one in at_once])
+    async def go_on(self, left: Sequence[Delivery], *, urgent: bool, due: datetime) -> None:
+        """Have the lanes wait for what was left, and have the untried of it come again at once.
+
+        Args:
+            left: oldest first; nothing, to try again what has failed.
+            urgent: by which way it came.
+            due: when the last of them should have come by itself.
+
+        Raises:
+            TransportError: the records could not be read, or a message not be given back.
+        """
+        others = [one for one in left if not self._lanes.knows(one.origin)]
+        for one in others:
+            self._lanes.expect(Held(one, stored.readable(one.body)), due)
+        self._left[urgent] += others
+        asked = self._left[urgent]
+        if asked:
+            recorded = await asyncio.gather(*(self._attempts.recorded(one.origin) for one in asked))
+            at_once = [one for one, number in zip(asked, recorded, strict=True) if not number]
+            await self._intake.settle([(one, Nak(timedelta())) for one in at_once])
+            self._left[urgent] = []

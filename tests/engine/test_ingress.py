@@ -13,7 +13,13 @@ import pytest
 from caxton_nats.core import codec
 from caxton_nats.core.breaker import Breaker, CircuitBreakerState
 from caxton_nats.core.envelope import Envelope
-from caxton_nats.core.errors import AgentNotFound, CaxtonError, NotConnected, PublishUnconfirmed
+from caxton_nats.core.errors import (
+    AgentNotFound,
+    CaxtonError,
+    NotConnected,
+    PublishUnconfirmed,
+    QueueFull,
+)
 from caxton_nats.core.identifiers import AgentId, MessageId, agent_from_token
 from caxton_nats.core.lease import Heartbeat
 from caxton_nats.core.staged_receipt import StagedReceipt
@@ -198,6 +204,26 @@ async def test_full_mailbox_is_tried_for_a_while(bench: Bench) -> None:
     assert (await bench.dead(), await waiting(bench)) == ([], 1)
     await bench.clock.advance(0.1)
     assert ([one.reason for one in await bench.dead()], await waiting(bench)) == (["QueueFull"], 0)
+    await end([running])
+
+
+async def test_waiting_is_no_try(bench: Bench) -> None:
+    """Deliveries at which NATS was away do not count when the mailbox is found full."""
+    platform = await bench.known(bench.platform())
+    errors: list[CaxtonError] = [*[NotConnected("away")] * 6, QueueFull("full")]
+
+    class Busy:
+        """A router that NATS keeps from working for a while, and then one full mailbox."""
+
+        async def send(self, batch: Sequence[Submission]) -> list[Receipt | CaxtonError]:
+            if batch and errors:
+                return [errors.pop(0)]
+            return await platform.router.send(batch)
+
+    await bench.broker.submit(ALICE, GOOD)
+    running = asyncio.create_task(ingress(bench, platform, door=Busy()).run())
+    await bench.clock.advance(400)
+    assert (await bench.dead(), await waiting(bench), len(await mail(bench))) == ([], 0, 1)
     await end([running])
 
 

@@ -150,5 +150,5 @@ async def test_a_take_over_that_fails_is_tried_again(bench: Bench, port: str) ->
     await bench.post("c3", conversation_id="c")
     bob = Recorder(bench.clock)
     bench.open(bob, ports)
-    await bench.clock.advance(2 * ACK_WAIT)
+    await bench.clock.advance(ACK_WAIT / 3)
     await eventually(lambda: bob.done == ["c1", "c2", "c3"])

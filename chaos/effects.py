@@ -26,7 +26,7 @@ def now() -> float:
     return time.monotonic()
 
 
-class Ledger:
+class Journal:
     """The books of one process."""
 
     def __init__(self, folder: Path, instance: str) -> None:
