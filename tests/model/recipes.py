@@ -14,7 +14,7 @@ import pytest
 from caxton_nats.core import disposition
 from caxton_nats.core.disposition import Ack, Nak, Term
 from caxton_nats.core.identifiers import AgentId
-from caxton_nats.engine import burial, dispatch, handling, mailbox, redrive, sweeper
+from caxton_nats.engine import burial, dispatch, handling, redrive, sweeper, takeover
 from caxton_nats.engine.burial import Burial
 from caxton_nats.engine.dispatch import Accepted
 from caxton_nats.engine.handling import Ended
@@ -111,7 +111,7 @@ def no_order_across_crashes(patch: Patch) -> None:
     async def nothing(*_: Any, **__: Any) -> None:
         pass
 
-    patch.setattr(mailbox, "take_over", nothing)
+    patch.setattr(takeover.TakeOver, "go_on", nothing)
 
 
 def no_deadline(patch: Patch) -> None:
