@@ -253,10 +253,6 @@ class Cluster:
         """What a client of the cluster is given: every node."""
         return ",".join(one.url for one in self.nodes)
 
-    def url_from(self, first: Node) -> str:
-        """Return the same with this node first. Clients try them in order."""
-        return ",".join(one.url for one in [first, *self.others(first)])
-
     def others(self, *these: Node) -> list[Node]:
         """Return all nodes but these."""
         return [one for one in self.nodes if one not in these]

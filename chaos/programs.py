@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from caxton_nats import Agent, CaxtonError, Context, Reject, connect, serve, settings, started
-from caxton_nats.app import SystemClock, interrupted
+from caxton_nats.app import SystemClock, dismissed
 from caxton_nats.core.errors import AgentAlreadyRegistered, TransportError
 from chaos.books import Done, Effect, Kind, Run, Task
 from chaos.effects import Journal, now
@@ -94,24 +94,8 @@ async def _until_there(start: Callable[[AsyncExitStack], Coroutine[Any, Any, obj
                 await asyncio.sleep(_AGAIN)
                 continue
             print("ready", flush=True)
-            await _dismissed()
+            await dismissed()
         return
-
-
-async def _dismissed() -> None:
-    """Wait for SIGTERM, or for the end of the input: then whoever started this is gone."""
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    ends = [asyncio.create_task(interrupted()), asyncio.create_task(_drop(reader))]
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    for end in ends:
-        end.cancel()
-    await asyncio.gather(*ends, return_exceptions=True)
-
-
-async def _drop(reader: asyncio.StreamReader) -> None:
-    await reader.read()
 
 
 def main() -> None:

@@ -50,10 +50,6 @@ class Up:
             self._signal(signal.SIGKILL)
         await self._process.kill()
 
-    def freeze_server(self) -> None:
-        """Stop the nats-server where it is (SIGSTOP)."""
-        self._signal(signal.SIGSTOP)
-
     async def stop(self) -> None:
         """Ask it to end."""
         if self._process is not None:

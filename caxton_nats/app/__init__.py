@@ -11,7 +11,7 @@ from caxton_nats.app.options import (
     settings,
     topology_options,
 )
-from caxton_nats.app.running import interrupted, run, started
+from caxton_nats.app.running import dismissed, interrupted, run, started
 from caxton_nats.app.service import serve
 from caxton_nats.app.sources import Configuration
 from caxton_nats.config import Settings
@@ -25,6 +25,7 @@ __all__ = [
     "configuration",
     "connect",
     "conversation_terms",
+    "dismissed",
     "interrupted",
     "mailbox_options",
     "operate",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from caxton_nats.app.composition import connect
 from caxton_nats.app.options import settings
 from caxton_nats.config import Settings
 from caxton_nats.engine.platform import Platform
 from caxton_nats.sdk.agent import Agent
+from caxton_nats.tasks import end
 
 
 @asynccontextmanager
@@ -56,3 +59,16 @@ async def interrupted() -> None:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+async def dismissed() -> None:
+    """Wait for Ctrl-C or SIGTERM, or for the end of the input: whoever started this is gone."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    ends: list[asyncio.Task[Any]] = [
+        asyncio.create_task(interrupted()),
+        asyncio.create_task(reader.read()),
+    ]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    await end(ends)

@@ -119,7 +119,9 @@ class JetStreamMailboxes:
 
     async def unsettled(self, agent: AgentId, *, urgent: bool = False) -> list[Delivery]:
         """Return what was handed out by this way and nobody has settled, oldest first."""
-        return await unsettled(self._connection, self.address(agent, urgent=urgent))
+        address = self.address(agent, urgent=urgent)
+        found = await self._consumer(address)
+        return [] if found is None else await unsettled(self._connection, address, found)
 
     async def status(self, agent: AgentId) -> MailboxStatus:
         """Return what the mailbox holds; an agent without a consumer is not attended."""

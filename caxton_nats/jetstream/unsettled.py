@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from caxton_nats.core.dead_letter import Origin
-from caxton_nats.core.errors import StreamMissing
 from caxton_nats.core.registry import Address
 from caxton_nats.jetstream import direct
 from caxton_nats.jetstream.connection import Connection
@@ -11,19 +13,17 @@ from caxton_nats.jetstream.delivery import Handle
 from caxton_nats.ports import Delivery
 
 
-async def unsettled(connection: Connection, address: Address) -> list[Delivery]:
+async def unsettled(
+    connection: Connection, address: Address, consumer: Mapping[str, Any]
+) -> list[Delivery]:
     """Return it, oldest first; they can be settled like those that came by a pull.
 
     A mailbox is a work queue: whatever was handed out and is still stored is not settled. That is
-    read only if the consumer says that there is any.
+    read only if the consumer says, by its info, that there is any.
     """
-    try:
-        where = f"{address.stream}.{address.consumer}"
-        consumer = await connection.api(f"CONSUMER.INFO.{where}")
-    except StreamMissing:
-        return []
     if not consumer["num_ack_pending"]:
         return []
+    where = f"{address.stream}.{address.consumer}"
     last, turn = consumer["delivered"]["stream_seq"], consumer["delivered"]["consumer_seq"]
     found: list[Delivery] = []
     start = consumer["ack_floor"]["stream_seq"] + 1

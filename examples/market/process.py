@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 from pathlib import Path
 
 from caxton_nats import Agent, connect, run, settings, started
-from caxton_nats.app import interrupted
+from caxton_nats.app import dismissed
 from examples.market.journal import Journal, journaled
 
 
@@ -40,19 +39,3 @@ async def _play(agent: Agent, journal: Journal, chosen: dict[str, object]) -> No
     ):
         journal.started(agent.name)
         await dismissed()
-
-
-async def dismissed() -> None:
-    """Wait for SIGTERM, or for the end of the input: then the director is gone, however."""
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    ends = [asyncio.create_task(interrupted()), asyncio.create_task(_drop(reader))]
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    for end in ends:
-        end.cancel()
-    await asyncio.gather(*ends, return_exceptions=True)
-
-
-async def _drop(reader: asyncio.StreamReader) -> None:
-    await reader.read()

@@ -10,9 +10,10 @@ import os
 from pathlib import Path
 
 from caxton_nats import serve, settings
+from caxton_nats.app import dismissed
 from examples.market.cast import ROUTER
 from examples.market.journal import Journal
-from examples.market.process import dismissed, journal_file
+from examples.market.process import journal_file
 
 
 async def main() -> None:

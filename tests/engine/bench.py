@@ -121,6 +121,39 @@ class _Severed:
         return call
 
 
+class Mortal:
+    """A port whose process dies before or after a call of one method."""
+
+    def __init__(self, real: Any, process: Process, method: str, number: int, when: str) -> None:
+        self._real = real
+        self._process = process
+        self._method = method
+        self._when = when
+        self._left = [number]
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._real, name)
+        if not callable(real) or name == "address":
+            return real
+
+        async def call(*arguments: Any, **named: Any) -> Any:
+            last = False
+            if name == self._method:
+                self._left[0] -= 1
+                last = self._left[0] == 0
+            if last and self._when == "before":
+                await self._process.die()
+            result = await real(*arguments, **named)
+            if last:
+                await self._process.die()
+            if name == "open":
+                result = Mortal(result, self._process, self._method, 0, self._when)
+                result._left = self._left
+            return result
+
+        return call
+
+
 class Recorder:
     """A receiver that notes what it gets and when, and does what the test says."""
 

@@ -17,7 +17,7 @@ from caxton_nats.engine.ledger import Ledger
 from caxton_nats.memory.effects import MAX_AGE
 from caxton_nats.telemetry import Action
 from tests.core.sample import ALICE, BOB
-from tests.engine.bench import ACK_WAIT, After, Bench, Failing, Process, Recorder
+from tests.engine.bench import ACK_WAIT, After, Bench, Failing, Mortal, Process, Recorder
 
 
 def entry(number: int) -> Entry:
@@ -53,7 +53,7 @@ async def test_second_copy_after_a_restart(bench: Bench) -> None:
 async def test_crash_before_the_ack(bench: Bench) -> None:
     """Whoever was killed between the ledger and the ack does not handle the message again."""
     process = Process(bench.ports)
-    mailboxes = _Fatal(process.ports.mailboxes, process)
+    mailboxes = Mortal(process.ports.mailboxes, process, "settle", 1, "before")
     platform = bench.platform(msgspec.structs.replace(process.ports, mailboxes=mailboxes))
     killed = Recorder(bench.clock)
     await bench.post("m-1")
@@ -69,7 +69,7 @@ async def test_crash_before_the_ack(bench: Bench) -> None:
 async def test_without_an_id(bench: Bench) -> None:
     """A message that came past the router is known by its place: it too is handled once."""
     process = Process(bench.ports)
-    mailboxes = _Fatal(process.ports.mailboxes, process)
+    mailboxes = Mortal(process.ports.mailboxes, process, "settle", 1, "before")
     platform = bench.platform(msgspec.structs.replace(process.ports, mailboxes=mailboxes))
     killed, bob = Recorder(bench.clock), Recorder(bench.clock)
     for key in ("a", "b"):
@@ -232,23 +232,3 @@ async def test_forgotten_after_days(bench: Bench) -> None:
     await bench.clock.advance(MAX_AGE.total_seconds())
     await ledger.enter(entry(1))
     assert await remembered(bench) == {entry(1)}
-
-
-class _Fatal:
-    """Mailboxes whose process dies at the first settlement."""
-
-    def __init__(self, real: Any, process: Process) -> None:
-        self._real = real
-        self._process = process
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(self._real, name)
-        if name not in ("open", "settle"):
-            return real
-
-        async def call(*arguments: Any, **named: Any) -> Any:
-            if name == "settle":
-                await self._process.die()
-            return _Fatal(await real(*arguments, **named), self._process)
-
-        return call

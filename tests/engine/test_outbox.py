@@ -31,7 +31,7 @@ from caxton_nats.engine.router import RouterOptions
 from caxton_nats.ports import Outcome, Receipt, Submission
 from caxton_nats.telemetry import Action
 from tests.core.sample import ALICE, BOB, sample
-from tests.engine.bench import ACK_WAIT, After, Bench, Failing, Process, Recorder
+from tests.engine.bench import ACK_WAIT, After, Bench, Failing, Mortal, Process, Recorder
 
 WINDOW = 120.0
 
@@ -58,39 +58,6 @@ async def hearing(bench: Bench) -> Recorder:
     mailbox.start()
     bench.at_the_end(mailbox.drain)
     return alice
-
-
-class Mortal:
-    """A port whose process dies before or after a call of one method."""
-
-    def __init__(self, real: Any, process: Process, method: str, number: int, when: str) -> None:
-        self._real = real
-        self._process = process
-        self._method = method
-        self._when = when
-        self._left = [number]
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(self._real, name)
-        if not callable(real) or name == "address":
-            return real
-
-        async def call(*arguments: Any, **named: Any) -> Any:
-            last = False
-            if name == self._method:
-                self._left[0] -= 1
-                last = self._left[0] == 0
-            if last and self._when == "before":
-                await self._process.die()
-            result = await real(*arguments, **named)
-            if last:
-                await self._process.die()
-            if name == "open":
-                result = Mortal(result, self._process, self._method, 0, self._when)
-                result._left = self._left
-            return result
-
-        return call
 
 
 CRASHES = [

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 import pytest
 
-from caxton_nats.core.dead_letter import DeadLetter
 from caxton_nats.core.disposition import Reject, Retry
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import NotConnected
 from tests.core.sample import ALICE, BOB
-from tests.engine.bench import ACK_WAIT, Bench, Failing, Process, Recorder
+from tests.engine.bench import ACK_WAIT, Bench, Failing, Mortal, Process, Recorder
 from tests.plugins.eventually import eventually
 
 
@@ -111,19 +109,8 @@ async def test_what_is_buried_is_not_handled(bench: Bench, raised: Exception) ->
         raise raised
 
     process = Process(bench.ports)
-
-    class DyingBehind:
-        """Dead letters with which the process dies once one is written."""
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(bench.broker.dead_letters, name)
-
-        async def write(self, letter: DeadLetter) -> bool:
-            await bench.broker.dead_letters.write(letter)
-            await process.die()
-            return True
-
-    process.ports = msgspec.structs.replace(process.ports, dead_letters=DyingBehind())
+    letters = Mortal(process.ports.dead_letters, process, "write", 1, "after")
+    process.ports = msgspec.structs.replace(process.ports, dead_letters=letters)
     platform = await bench.known(bench.platform())
     await bench.post("m-1", max_retries=1)
     bench.open(Recorder(bench.clock, handle), process=process)
