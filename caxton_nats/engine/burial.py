@@ -91,10 +91,10 @@ class Burial:
         return letter
 
     async def was_handled(self, delivery: Delivery, agent: AgentId) -> bool:
-        """Return whether its agent had handled it, and died before it was settled.
+        """Return whether its agent has handled it, in a process that did not settle it.
 
-        Then it needs no letter, and the caller has to settle it. To be asked about what somebody
-        had in hand, and nobody has any more.
+        Then it needs no letter, and the caller has to settle it. That process has died, or it has
+        taken over from the caller's own.
 
         Raises:
             CaxtonError: that could not be found out, or not be put on record.

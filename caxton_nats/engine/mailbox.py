@@ -280,6 +280,11 @@ class Mailbox:
         held, disposition = ended.held, ended.disposition
         if not self._intake.is_open:
             raise TransportError("the mailbox is closed")
+        # By another process, if this one was frozen beyond its lease, and does not know it.
+        if isinstance(disposition, Term) and await self._burial.was_handled(
+            held.delivery, self._agent
+        ):
+            disposition = Ack()
         if isinstance(disposition, Term):
             await self._burial.bury(
                 held.delivery,
@@ -288,7 +293,7 @@ class Mailbox:
                 stage=Stage.DELIVER,
                 envelope=held.envelope,
             )
-        else:
+        elif isinstance(ended.disposition, Ack):
             await self._stages.handled(held.envelope, self._agent, held.delivery)
             self._tell(Action.DUPLICATE if ended.repeated else Action.HANDLED, held)
         await self._intake.done(held.delivery, disposition)

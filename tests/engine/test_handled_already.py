@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from caxton_nats.core.dead_letter import Origin
+from caxton_nats.core.disposition import Reject
 from caxton_nats.core.identifiers import MessageId, agent_from_token
 from caxton_nats.core.ledger import Entry, Page
 from caxton_nats.core.registry import AgentState
@@ -20,7 +21,7 @@ from caxton_nats.engine.sweeper import Sweeper
 from caxton_nats.ports import Stored, Timer
 from caxton_nats.telemetry import Action
 from tests.core.sample import ALICE, BOB
-from tests.engine.bench import ACK_WAIT, POLICY, Bench
+from tests.engine.bench import ACK_WAIT, POLICY, Bench, Recorder
 from tests.engine.test_exhaustion import Advisories, advisory
 
 
@@ -89,3 +90,18 @@ async def test_no_letter_for_what_is_in_the_ledger(
     await bench.clock.idle()
     assert (len(await bench.dead()), await bench.pending()) == (0 if is_handled else 1, 0)
     assert bench.told(Action.DUPLICATE) == (["m-1"] if is_handled else [])
+
+
+async def test_a_frozen_process_buries_nothing_of_its_successor(bench: Bench) -> None:
+    """While this one stood still, another took over and handled the message; this one gave up."""
+
+    async def is_replaced(*_: object) -> None:
+        page = Page(agent=BOB, number=0, entries=(Entry(ALICE, MessageId("m-1")),))
+        await bench.ports.ledgers.save(page, revision=None)
+        raise Reject("by what it sees now")
+
+    await bench.post("m-1")
+    bench.open(Recorder(bench.clock, is_replaced))
+    await bench.clock.advance(1)
+    assert (await bench.dead(), await bench.pending()) == ([], 0)
+    assert bench.told(Action.DUPLICATE) == ["m-1"]
