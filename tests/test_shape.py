@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "caxton_nats"
 CORE_LINES, MODULE_LINES, TEST_LINES, FUNCTION_LINES = 200, 350, 500, 50
-PACKAGE_LINES, MEDIAN_LINES, INIT_LINES = 27_000, 150, 60
+PACKAGE_LINES, MEDIAN_LINES, INIT_LINES = 29_000, 150, 60
 LARGER_CORE_MODULES = {"errors.py": 310, "validation.py": 215}
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "manager", "base", "misc"}
 
