@@ -42,7 +42,7 @@ def test_modules_are_small() -> None:
 
 
 def test_the_package_is_small() -> None:
-    """The whole package stays under 27,000 lines, half of its modules under 150."""
+    """The whole package stays under 29,000 lines, half of its modules under 150."""
     sizes = [lines(path) for path in modules()]
     assert sum(sizes) <= PACKAGE_LINES
     assert statistics.median(sizes) <= MEDIAN_LINES

@@ -281,9 +281,8 @@ class Mailbox:
         if not self._intake.is_open:
             raise TransportError("the mailbox is closed")
         # By another process, if this one was frozen beyond its lease, and does not know it.
-        if isinstance(disposition, Term) and await self._burial.was_handled(
-            held.delivery, self._agent
-        ):
+        is_dead, one = isinstance(disposition, Term), held.delivery
+        if is_dead and await self._burial.was_handled(one, self._agent):
             disposition = Ack()
         if isinstance(disposition, Term):
             await self._burial.bury(
@@ -343,13 +342,9 @@ class Mailbox:
                 self._start_handlers()
 
     def _tell(self, action: Action, held: Held, detail: str = "") -> None:
+        envelope, one = held.envelope, held.delivery
         self._observe(
             event(
-                action,
-                self._agent,
-                held.envelope,
-                origin=held.delivery.origin,
-                attempt=held.delivery.attempt,
-                detail=detail,
+                action, self._agent, envelope, origin=one.origin, attempt=one.attempt, detail=detail
             )
         )

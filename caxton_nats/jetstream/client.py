@@ -16,9 +16,11 @@ whoever asked waits in vain. All that is known of nats-py's own ways is kept in 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from secrets import token_hex
 from typing import Any
 from urllib.parse import ParseResult
@@ -26,14 +28,18 @@ from urllib.parse import ParseResult
 from nats.aio.client import PING_PROTO, Client
 from nats.aio.msg import Msg
 from nats.aio.transport import TcpTransport
-from nats.errors import ConnectionDrainingError, ProtocolError
+from nats.errors import ConnectionDrainingError, MaxPayloadError
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NoAnswer
 from nats.js.kv import KeyValue
-from nats.protocol.parser import AWAITING_CONTROL_LINE, PERMISSIONS_ERR, Parser
+from nats.protocol.parser import PERMISSIONS_ERR
 
-_NO_SEPARATORS = bytes.maketrans(b"\v\f", b"??")
-"""What bytes.split and re call white space and NATS does not; no token has a question mark."""
+from caxton_nats.jetstream.headers import block, parse_block
+from caxton_nats.jetstream.wire import AttentiveParser, BatchParser, Frame, Listener, Post, written
+
+_KNOWN = "2.16."
+"""The nats-py whose inside the batches rely on."""
+log = logging.getLogger("caxton_nats.jetstream")
 _VIOLATION = re.compile(rb"""-ERR 'Permissions Violation for (\w+) (?:to|with [^"]*) "([^"]+)\"""")
 
 
@@ -54,9 +60,16 @@ class ReadingEnded(NatsError):
 class AttentiveClient(Client):
     """A client whose reading does not end by what it reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, by_batch: bool | None = None) -> None:
+        """Take whether to listen and post by the batch; by default if nats-py is as we know it.
+
+        Otherwise both go by its public API, one message after the other.
+        """
         super().__init__()
-        self._ps = _AttentiveParser(self)
+        self._by_batch = version("nats-py").startswith(_KNOWN) if by_batch is None else by_batch
+        self._ps = BatchParser(self) if self._by_batch else AttentiveParser(self)
+        self.listeners: dict[bytes, Listener] = {}
+        """By the number of the subscription, as the server writes it."""
         self._asked: dict[str, str] = {}
         """The subjects of questions that wait for an answer, by token."""
         self._on_denied: list[Callable[[Denied], None]] = []
@@ -144,6 +157,81 @@ class AttentiveClient(Client):
         finally:
             self._resp_map.pop(token, None)
             self._asked.pop(token, None)
+
+    async def listen(
+        self, subject: str, hear: Callable[[list[Frame]], None], *, queue: str = ""
+    ) -> Listener:
+        """Subscribe; ``hear`` is called with everything that one read has brought, in order.
+
+        It is called while the connection is being read: it must be quick and not wait.
+
+        Raises:
+            NatsError: the subject is none, or the connection is closed.
+        """
+        listener = Listener(hear)
+
+        async def one(message: Msg) -> None:
+            hear([_frame(message)])
+
+        number = b"%d" % (self._sid + 1)
+        if self._by_batch:
+            # Before it is made: what comes for it must not go two ways.
+            self.listeners[number] = listener
+        try:
+            listener.subscription = await self.subscribe(
+                subject, queue, cb=one, pending_bytes_limit=-1
+            )
+        except BaseException:
+            self.listeners.pop(number, None)
+            raise
+        return listener
+
+    def heard(self, listener: Listener, frames: list[Frame]) -> None:
+        """Hand on what was read; for the parser."""
+        self.stats["in_msgs"] += len(frames)
+        self.stats["in_bytes"] += sum(len(frame.data) for frame in frames)
+        try:
+            listener.hear(frames)
+        except Exception:
+            # The connection must be read on, whatever one listener makes of it.
+            log.exception("what came on %a could not be taken", frames[0].subject)
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        super()._remove_sub(sid, max_msgs)
+        self.listeners.pop(b"%d" % sid, None)
+
+    async def post(self, posts: Sequence[Post]) -> None:
+        """Write the messages, at once and in order, after all that was written before.
+
+        Returns when they are with the operating system, or wait for a connection; that the server
+        has them says only its answer.
+
+        Raises:
+            ValueError: a subject is none.
+            NatsError: one is too large, the connection is closed, or there is none and too much
+                waits for it. In the first two cases none is written.
+        """
+        transport = self._transport
+        if not (self._by_batch and self.is_connected and isinstance(transport, TcpTransport)):
+            for post in posts:
+                head = parse_block(post.headers) or None
+                await self.publish(post.subject, post.data, reply=post.reply, headers=head)
+            return
+        if self.is_draining_pubs:
+            raise ConnectionDrainingError
+        if any(len(post.data) + len(post.headers) > self._max_payload for post in posts):
+            raise MaxPayloadError
+        text = written(posts)
+        self.stats["out_msgs"] += len(posts)
+        self.stats["out_bytes"] += len(text)
+        # What nats-py has not written yet goes first.
+        self._pending.append(text)
+        transport.writelines(self._pending)  # type: ignore[no-untyped-call]
+        self._pending, self._pending_data_size = [], 0
+        try:
+            await transport.drain()  # type: ignore[no-untyped-call]
+        except OSError as error:
+            await self._process_op_err(error)
 
     async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
         """Ask behind all that was written before; nats-py's PING overtakes what still waits.
@@ -241,32 +329,6 @@ class AttentiveClient(Client):
             transport._io_writer.transport.abort()  # noqa: SLF001
 
 
-class _AttentiveParser(Parser):
-    """Reads on where a subject or reply has a character that nats-py stumbles over."""
-
-    async def parse(self, data: bytes = b"") -> None:
-        """Take what the server has sent; see `Parser.parse`."""
-        while True:
-            try:
-                await super().parse(data)
-            except ProtocolError:
-                if not self._mend_line():
-                    raise
-            else:
-                # With much in the buffer it waits for more of the line instead, for ever.
-                if self.state != AWAITING_CONTROL_LINE or not self._mend_line():
-                    return
-            data = b""
-
-    def _mend_line(self) -> bool:
-        """Make the line that could not be read readable; False if it is whole without that."""
-        end = self.buf.find(b"\r\n")
-        line = bytes(self.buf[: max(end, 0)])
-        mended = line.translate(_NO_SEPARATORS)
-        self.buf[: len(line)] = mended
-        return mended != line
-
-
 def place_of_delivery(watcher: KeyValue.KeyWatcher) -> str:
     """Return where the server delivers what is watched; another place is another consumer.
 
@@ -275,6 +337,12 @@ def place_of_delivery(watcher: KeyValue.KeyWatcher) -> str:
     """
     subscription: Any = watcher._sub  # noqa: SLF001
     return str(subscription._sub._subject)  # noqa: SLF001
+
+
+def _frame(message: Msg) -> Frame:
+    """Return a message that nats-py has read; its headers are not as they came, but the same."""
+    headers = block(message.headers) if message.headers else b""
+    return Frame(message.subject.encode(), message.reply.encode(), headers, message.data)
 
 
 def _readable(name: bytes) -> bytes:

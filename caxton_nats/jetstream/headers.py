@@ -28,6 +28,58 @@ _OURS = "Caxton-"
 _SEPARATORS = frozenset(" :")
 
 
+_FIRST_LINE = b"NATS/1.0"
+_NO_VALUE = frozenset("\r\n")
+
+
+def block(headers: Mapping[str, str]) -> bytes:
+    """Return the headers as they go over the wire; b"" for none.
+
+    Raises:
+        ValueError: a name or value has what would end its line, or begin the next.
+    """
+    if not headers:
+        return b""
+    lines = ["NATS/1.0"]
+    for name, value in headers.items():
+        if (
+            not name
+            or _SEPARATORS.intersection(name)
+            or not (name.isascii() and name.isprintable())
+        ):
+            raise ValueError(f"{name!a} is no name for a header")
+        if _NO_VALUE.intersection(value):
+            raise ValueError(f"the header {name} has a line break in its value")
+        lines.append(f"{name}: {value}")
+    return "\r\n".join((*lines, "\r\n")).encode()
+
+
+def parse_block(raw: bytes) -> dict[str, str]:
+    """Return the headers of a block as it came, whatever it is; a status line is two of them."""
+    if not raw.startswith(_FIRST_LINE):
+        return {}
+    first, *lines = raw.decode("utf-8", "replace").split("\r\n")
+    found: dict[str, str] = {}
+    status = first[len(_FIRST_LINE) :].strip()
+    if status[:3].isdigit():
+        found[STATUS] = status[:3]
+        if len(status) > 4:
+            found[DESCRIPTION] = status[4:]
+    for line in lines:
+        name, separator, value = line.partition(":")
+        name = name.strip()
+        if separator and name.isascii() and not any(map(str.isspace, name)):
+            found[name] = value.strip()
+    return found
+
+
+def status_of(raw: bytes) -> str:
+    """Return the status that a block begins with, "503" or "409 consumer deleted"; else ""."""
+    if not raw.startswith(_FIRST_LINE + b" "):
+        return ""
+    return raw[len(_FIRST_LINE) + 1 : raw.find(b"\r")].decode("utf-8", "replace").strip()
+
+
 def stored_headers(encoded: str | None) -> dict[str, str]:
     """Return the headers of a stored message as the JetStream API gives them (base64)."""
     if not encoded:

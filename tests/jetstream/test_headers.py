@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from caxton_nats.jetstream import headers
-from caxton_nats.jetstream.headers import kept_headers
+from caxton_nats.jetstream.headers import block, kept_headers, parse_block, status_of
 
 
 @pytest.mark.parametrize("nothing", [None, {}])
@@ -69,3 +69,32 @@ def test_no_more_than_a_dead_letter_has_room_for() -> None:
     assert "Caxton-Redrives" in kept
     assert 50 < len(kept) < 100
     assert kept_headers({"a": "x" * 1_000_000, "b": "1"}) == {}
+
+
+def test_a_block_is_read_as_it_was_written() -> None:
+    """Names and values come back; what would end a line early is refused."""
+    headers = {"One": "1", "X-two": "zwei: zwölf", "Empty": ""}
+    assert parse_block(block(headers)) == headers
+    assert (block({}), parse_block(b"")) == (b"", {})
+    for bad in ({"a b": "x"}, {"a:": "x"}, {"": "x"}, {"ä": "x"}, {"a": "x\r\ny: z"}, {"a\n": ""}):
+        with pytest.raises(ValueError, match="header"):
+            block(bad)
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "headers"),
+    [
+        (b"NATS/1.0 503\r\n\r\n", "503", {"Status": "503"}),
+        (
+            b"NATS/1.0 409 Consumer Deleted\r\nA: b\r\n\r\n",
+            "409 Consumer Deleted",
+            {"Status": "409", "Description": "Consumer Deleted", "A": "b"},
+        ),
+        (b"NATS/1.0\r\nA:b\r\n\xff: c\r\nno\r\na b: c\r\n\r\n", "", {"A": "b"}),
+        (b"NATS/1.0", "", {}),
+        (b"\xff\xff", "", {}),
+    ],
+)
+def test_blocks_of_strangers(raw: bytes, status: str, headers: dict[str, str]) -> None:
+    """Whatever the block is, it is read as far as it can be."""
+    assert (status_of(raw), parse_block(raw)) == (status, headers)
