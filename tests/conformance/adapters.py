@@ -11,10 +11,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 
 import msgspec
+import pytest
 
 from caxton_nats.app import RandomIds
 from caxton_nats.core.identifiers import AgentId, agent_id, agent_token
-from caxton_nats.jetstream import subjects, topology
+from caxton_nats.jetstream import client, subjects, topology
 from caxton_nats.jetstream.adapter import open_ports
 from caxton_nats.jetstream.connection import Connection, connect
 from caxton_nats.jetstream.inbox import PullInbox
@@ -170,11 +171,21 @@ async def _over(
         yield Adapter(ports, limits, ingress, submit, another)
 
 
+@asynccontextmanager
+async def by_the_public_api(url: str, limits: Limits) -> AsyncIterator[Adapter]:
+    """Yield the same as with a version of nats-py that we do not know inside."""
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(client, "_KNOWN", "0.")
+        async with jetstream(url, limits) as adapter:
+            yield adapter
+
+
 Factory = Callable[[str, Limits], AbstractAsyncContextManager[Adapter]]
 
 ADAPTERS: dict[str, Factory] = {
     "memory": memory,
     "jetstream": jetstream,
+    "public-api": by_the_public_api,
 }
-ON_SERVER = {"jetstream"}
+ON_SERVER = ADAPTERS.keys() - {"memory"}
 """Which of them get the URL of a server."""

@@ -7,12 +7,17 @@ import pytest
 from caxton_nats.core.identifiers import AgentId
 from tests.conformance.adapters import ADAPTERS, ON_SERVER, Adapter, Limits, named
 
+BY_THE_WIRE = ("inbox", "publisher", "mailboxes", "urgent", "ingress")
+"""The tests of what listens and posts; all else is by nats-py's public API anyway."""
 
-@pytest.fixture(params=list(ADAPTERS))
-def adapter_name(request: pytest.FixtureRequest) -> str:
-    """Name the adapter; every test of this folder runs over all of them."""
-    name: str = request.param
-    return name
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test of this folder over all adapters."""
+    if "adapter_name" in metafunc.fixturenames:
+        names = list(ADAPTERS)
+        if metafunc.module.__name__.rpartition(".test_")[2] not in BY_THE_WIRE:
+            names.remove("public-api")
+        metafunc.parametrize("adapter_name", names, scope="function")
 
 
 @pytest.fixture
