@@ -21,7 +21,6 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
-from secrets import token_hex
 from typing import Any
 from urllib.parse import ParseResult
 
@@ -30,11 +29,11 @@ from nats.aio.msg import Msg
 from nats.aio.transport import TcpTransport
 from nats.errors import ConnectionDrainingError, MaxPayloadError
 from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NoAnswer
 from nats.js.kv import KeyValue
 from nats.protocol.parser import PERMISSIONS_ERR
 
 from caxton_nats.jetstream.headers import block, parse_block
+from caxton_nats.jetstream.questions import Questions
 from caxton_nats.jetstream.wire import AttentiveParser, BatchParser, Frame, Listener, Post, written
 
 _KNOWN = "2.16."
@@ -70,8 +69,7 @@ class AttentiveClient(Client):
         self._ps = BatchParser(self) if self._by_batch else AttentiveParser(self)
         self.listeners: dict[bytes, Listener] = {}
         """By the number of the subscription, as the server writes it."""
-        self._asked: dict[str, str] = {}
-        """The subjects of questions that wait for an answer, by token."""
+        self._questions = Questions(self)
         self._on_denied: list[Callable[[Denied], None]] = []
         self.refused: dict[str, Denied] = {}
         """Subjects of this connection that nothing will be heard of."""
@@ -111,22 +109,9 @@ class AttentiveClient(Client):
         if right == "subscribe":
             self.refused[denied.subject] = denied
         await self._error_cb(denied)
-        deaf = denied.subject == self._answers_to
-        for token, subject in list(self._asked.items()):
-            if deaf or (right == "publish" and subject == denied.subject):
-                self._fail(token, denied)
+        self._questions.refused(denied, right, denied.subject)
         for listener in list(self._on_denied):
             listener(denied)
-
-    @property
-    def _answers_to(self) -> str:
-        """The subject of all answers to questions."""
-        return f"{self._resp_sub_prefix.decode()}*" if self._resp_sub_prefix else ""
-
-    def _fail(self, token: str, error: NatsError) -> None:
-        future = self._resp_map.get(token)
-        if future is not None and not future.done():
-            future.set_exception(error)
 
     async def _request_new_style(
         self,
@@ -136,27 +121,7 @@ class AttentiveClient(Client):
         headers: dict[str, Any] | None = None,
     ) -> Msg:
         """Ask as nats-py does, but wait for no answer once the question has been refused."""
-        if self.is_draining_pubs:
-            raise ConnectionDrainingError
-        if not self._resp_sub_prefix:
-            await self._init_request_sub()
-        if self._answers_to in self.refused:
-            raise self.refused[self._answers_to]
-        token = f"{self._nuid.next().decode()}{token_hex(2)}"
-        answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        self._resp_map[token] = answer
-        self._asked[token] = subject
-        try:
-            # Writing may take its time, too: until there is room for what is written.
-            async with asyncio.timeout(timeout):
-                reply = f"{self._answers_to[:-1]}{token}"
-                await self.publish(subject, payload, reply=reply, headers=headers)
-                return await answer
-        except TimeoutError:
-            raise NoAnswer from None
-        finally:
-            self._resp_map.pop(token, None)
-            self._asked.pop(token, None)
+        return await self._questions.ask(subject, payload, headers, timeout)
 
     async def listen(
         self, subject: str, hear: Callable[[list[Frame]], None], *, queue: str = ""
@@ -296,7 +261,7 @@ class AttentiveClient(Client):
         come to its end; and what it did not expect of a new one ends its trying.
         """
         self.refused.clear()
-        self._give_up_answers()
+        self._questions.give_up(b"".join(self._pending))
         while not self.is_closed:
             self._abort()
             try:
@@ -306,16 +271,6 @@ class AttentiveClient(Client):
                 await asyncio.sleep(self.options["reconnect_time_wait"])
             else:
                 return
-
-    def _give_up_answers(self) -> None:
-        """Let nobody wait for an answer to what was sent on the connection that is lost.
-
-        What waits to be written is sent on the next one, and answered there.
-        """
-        unsent = b"".join(self._pending)
-        for token in list(self._asked):
-            if token.encode() not in unsent:
-                self._fail(token, NoAnswer())
 
     def drop(self) -> None:
         """Give up what is not written: closing would wait until a silent server takes it."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from nats.aio.subscription import Subscription
-from nats.errors import ProtocolError
+from nats.errors import BadSubjectError, ProtocolError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 _NO_SEPARATORS = bytes.maketrans(b"\v\f", b"??")
@@ -44,6 +44,18 @@ class Post(NamedTuple):
     reply: str = ""
     headers: bytes = b""
     """A whole block (see `headers.block`); empty for none."""
+
+
+class NoSubject(BadSubjectError):
+    """What nothing can be written to."""
+
+    def __init__(self, subject: str) -> None:
+        """Take what was given for one."""
+        self._subject = subject
+
+    def __str__(self) -> str:
+        """Say which."""
+        return f"nats: {self._subject!a} is no subject to write to"
 
 
 class Listener:
@@ -85,13 +97,13 @@ def written(posts: Sequence[Post]) -> bytes:
     """Return the posts as a server reads them.
 
     Raises:
-        ValueError: a subject is none; nothing of it may be written.
+        NoSubject: a subject is none; nothing of it may be written.
     """
     parts: list[bytes] = []
     for subject, data, reply, headers in posts:
         address = f"{subject} {reply}" if reply else subject
         if not address.isprintable() or address.count(" ") > bool(reply) or not subject:
-            raise ValueError(f"{address!a} is no subject to write to")
+            raise NoSubject(address)
         if headers:
             size = len(headers)
             line = f"HPUB {address} {size} {size + len(data)}\r\n"

@@ -110,7 +110,7 @@ async def test_answers_that_were_on_their_way(connection: Connection, proxy: Pro
         later = asyncio.create_task(connection.request("$JS.API.INFO", b"", what="x"))
         await asyncio.sleep(0)
         # As when the connection is lost again before anything could be written.
-        connection.client._give_up_answers()
+        connection.client._questions.give_up(b"".join(connection.client._pending))
         await proxy.mend()
         assert b"streams" in await later
 
