@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.plugins.requirements", "tests.plugins.servers", "tests.plugins.nats_cli"]
+pytest_plugins = [
+    "pytester",
+    "tests.plugins.requirements",
+    "tests.plugins.servers",
+    "tests.plugins.nats_cli",
+]
 
 # How fast examples come says how busy the machine is, not whether the code is right.
 settings.register_profile(

@@ -19,6 +19,7 @@ from tests.plugins.requirements import find_nats_cli, require
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", *sorted(str(page.relative_to(ROOT)) for page in ROOT.glob("docs/*.md"))]
 LANGUAGES = {"python", "sh", "text"}
+_NATS = re.compile(r"(?<!\w)nats ")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _URL = re.compile(r"nats://127\.0\.0\.1:\d+")
 _STAYS = "caxton up"
@@ -74,7 +75,7 @@ def test_every_block_of_a_page_runs(page: str, tmp_path: Path) -> None:
     if not runnable:
         assert not [block for block in blocks(page) if block.language not in LANGUAGES]
         return
-    if any(block.language == "sh" and "nats " in block.text for block in runnable):
+    if any(block.language == "sh" and _NATS.search(block.text) for block in runnable):
         require("nats-cli")
     with caxton_up(tmp_path / "store") as url:
         for number, block in enumerate(runnable):

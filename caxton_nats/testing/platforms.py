@@ -1,11 +1,8 @@
-"""What users need to test their agents: a platform in memory, with the same engine.
-
-Use `memory_platform` where a program would use ``caxton_nats.connect``; agents are started on it
-with ``caxton_nats.started``.
-"""
+"""A platform in memory, with the same engine as any other."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -23,6 +20,7 @@ from caxton_nats.engine.platform import Platform, build
 from caxton_nats.memory import MemoryBroker
 from caxton_nats.ports import Clock
 from caxton_nats.telemetry import Observer, log_event
+from caxton_nats.testing.virtual_time import VirtualClock, VirtualTimeLoop
 
 
 @asynccontextmanager
@@ -38,12 +36,13 @@ async def memory_platform(
     Args:
         chosen: settings; what concerns a server has no effect.
         broker: to share one between several platforms, as processes share a server.
-        clock: the time of a broker that is made here; by default the real one.
+        clock: the time of a broker that is made here; by default the running loop's, if that is
+            virtual, else the real one.
         observer: is told of every outcome.
     """
     chosen = chosen or Settings()
     broker = broker or MemoryBroker(
-        clock or SystemClock(),
+        clock or _clock(),
         platform=chosen.platform,
         shards=chosen.shards,
         queue_size=chosen.queue_size,
@@ -68,3 +67,8 @@ async def memory_platform(
     )
     async with at_work(platform):
         yield platform
+
+
+def _clock() -> Clock:
+    virtual = isinstance(asyncio.get_running_loop(), VirtualTimeLoop)
+    return VirtualClock() if virtual else SystemClock()
