@@ -149,7 +149,7 @@ def _decode(field: str, raw: msgspec.Raw) -> Any:
     if field in _NAME_LISTS:
         return _names(field, value)
     if field == "priority" and isinstance(value, str):
-        return _priority(value)
+        return priority(value)
     return value
 
 
@@ -174,7 +174,12 @@ def _names(field: str, value: Any) -> tuple[str, ...]:
     return texts
 
 
-def _priority(text: str) -> Priority:
+def priority(text: str) -> Priority:
+    """Return the priority of a name.
+
+    Raises:
+        InvalidEnvelope: there is none of this name.
+    """
     try:
         return Priority[text.upper()]
     except KeyError:
