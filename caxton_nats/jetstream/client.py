@@ -32,7 +32,7 @@ from nats.errors import Error as NatsError
 from nats.js.kv import KeyValue
 from nats.protocol.parser import PERMISSIONS_ERR
 
-from caxton_nats.jetstream.headers import block, parse_block
+from caxton_nats.jetstream.headers import DESCRIPTION, STATUS, block, parse_block
 from caxton_nats.jetstream.questions import Questions
 from caxton_nats.jetstream.wire import AttentiveParser, BatchParser, Frame, Listener, Post, written
 
@@ -296,8 +296,16 @@ def place_of_delivery(watcher: KeyValue.KeyWatcher) -> str:
 
 def _frame(message: Msg) -> Frame:
     """Return a message that nats-py has read; its headers are not as they came, but the same."""
-    headers = block(message.headers) if message.headers else b""
-    return Frame(message.subject.encode(), message.reply.encode(), headers, message.data)
+    # Some of the names that nats-py gives are members of an enumeration.
+    headers = {
+        str(getattr(name, "value", name)): " ".join(value.split("\r\n"))
+        for name, value in (message.headers or {}).items()
+    }
+    status = f"{headers.pop(STATUS, '')} {headers.pop(DESCRIPTION, '')}".strip()
+    text = block(headers)
+    if status:
+        text = b"NATS/1.0 %s\r\n%s" % (status.encode(), text.partition(b"\r\n")[2] or b"\r\n")
+    return Frame(message.subject.encode(), message.reply.encode(), text, message.data)
 
 
 def _readable(name: bytes) -> bytes:

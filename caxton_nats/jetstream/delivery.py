@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import msgspec
-from nats.aio.msg import Msg
 
 from caxton_nats.core.disposition import Nak
-from caxton_nats.jetstream.headers import kept_headers
+from caxton_nats.jetstream.headers import kept_headers, parse_block
 from caxton_nats.jetstream.subjects import parse_ack
+from caxton_nats.jetstream.wire import Frame
 from caxton_nats.ports import Delivery
 
+_NONE: Mapping[str, str] = {}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -38,15 +40,47 @@ def handle_of(delivery: Delivery) -> Handle:
     return cast("Handle", delivery.handle)
 
 
-def read_delivery(message: Msg, losses: int) -> Delivery:
-    """Return what a consumer has sent, on a connection that was lost so often before."""
-    origin, delivered, stored = parse_ack(message.reply)
+class StoredHeaders(Mapping[str, str]):
+    """The headers worth keeping of a message, read once somebody looks: hardly anybody does."""
+
+    def __init__(self, block: bytes) -> None:
+        """Take them as they came."""
+        self._block = block
+        self._read: dict[str, str] | None = None
+
+    def _headers(self) -> dict[str, str]:
+        if self._read is None:
+            self._read = kept_headers(parse_block(self._block))
+        return self._read
+
+    def __getitem__(self, name: str) -> str:
+        """Return a header by its name."""
+        return self._headers()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Return all names."""
+        return iter(self._headers())
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._headers())
+
+
+def read_delivery(frame: Frame, losses: int) -> Delivery:
+    """Return what a consumer has sent, on a connection that was lost so often before.
+
+    Raises:
+        ValueError: it was not sent by a consumer.
+        OverflowError: the same.
+    """
+    reply = frame.reply.decode()
+    origin, delivered, stored = parse_ack(reply)
     return Delivery(
         origin=origin,
-        subject=message.subject,
-        body=bytes(message.data),
-        headers=kept_headers(message.headers),
+        subject=frame.subject.decode("utf-8", "replace"),
+        body=frame.data,
+        headers=StoredHeaders(frame.headers) if frame.headers else _NONE,
         attempt=delivered,
         stored_at=_EPOCH + timedelta(microseconds=stored // 1000),
-        handle=Handle(message.reply, losses),
+        handle=Handle(reply, losses),
     )

@@ -21,6 +21,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
+from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.disposition import Disposition, Nak
 from caxton_nats.core.errors import CaxtonError, StreamMissing, TransportError
 from caxton_nats.jetstream import direct
@@ -28,8 +29,9 @@ from caxton_nats.jetstream.client import Denied
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.delivery import giving_back, handle_of, read_delivery
 from caxton_nats.jetstream.errors import translate
-from caxton_nats.jetstream.headers import DESCRIPTION, STATUS
+from caxton_nats.jetstream.headers import status_of
 from caxton_nats.jetstream.subjects import may_be_answered
+from caxton_nats.jetstream.wire import Frame, Listener, Post
 from caxton_nats.ports import Delivery
 
 _GONE = ("404 consumer", "409 consumer deleted")
@@ -74,8 +76,11 @@ class PullInbox:
         self._consumer = consumer
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._reply = connection.client.new_inbox()
-        self._subscription: Subscription | None = None
+        self._listener: Listener | None = None
         self._buffer: deque[Delivery] = deque()
+        self._newest: dict[Origin, str] = {}
+        """How to settle what came and is not settled: a server that was killed may have forgotten a
+        delivery, and heeds the reply subject of the next one only."""
         self._arrived = asyncio.Event()
         self._outstanding = self._batch = 0
         self._ends_at = 0.0
@@ -91,9 +96,7 @@ class PullInbox:
     async def start(self) -> None:
         """Listen for deliveries."""
         await self._make_consumer()
-        self._subscription = await self._connection.client.subscribe(
-            self._reply, cb=self._on_message, pending_bytes_limit=-1
-        )
+        self._listener = await self._connection.client.listen(self._reply, self._hear)
         if self._presence:
             self._present = await self._connection.client.subscribe(
                 self._presence, cb=self._on_question
@@ -141,7 +144,12 @@ class PullInbox:
         Raises:
             TransportError: an ack was not confirmed; that message may come again.
         """
-        settled = [one for one in settled if await self._is_stored(one[0])]
+        losses = self._connection.losses
+        settled = [
+            (one, way)
+            for one, way in settled
+            if handle_of(one).losses == losses or await self._is_stored(one)
+        ]
         back = [(one, way) for one, way in settled if isinstance(way, Nak)]
         done = [one for one, way in settled if not isinstance(way, Nak)]
         results = await asyncio.gather(
@@ -150,6 +158,8 @@ class PullInbox:
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+        for delivery, _ in settled:
+            self._newest.pop(delivery.origin, None)
 
     async def _is_stored(self, delivery: Delivery) -> bool:
         """Return whether the message under this number is the one that was delivered.
@@ -157,8 +167,6 @@ class PullInbox:
         A server that was lost may have lost the end of its stream, too, and given the number to
         another message: settled in its place, that one would never be handled.
         """
-        if handle_of(delivery).losses == self._connection.losses:
-            return True
         origin = delivery.origin
         stored = await direct.at_leader(self._connection, origin.stream, origin.sequence)
         same = stored is not None and stored.stored_at == delivery.stored_at
@@ -168,29 +176,28 @@ class PullInbox:
 
     async def keep(self, deliveries: Sequence[Delivery]) -> None:
         """Tell the server that these are still being worked on, and what nobody has fetched yet."""
-        for delivery in (*deliveries, *self._buffer):
-            await self._publish(delivery, b"+WPI")
+        await self._post([(delivery, b"+WPI") for delivery in (*deliveries, *self._buffer)])
 
     async def close(self) -> list[Delivery]:
         """Stop pulling; return what came and nobody has fetched."""
         self._forget()
         self._forget_denied()
-        subscription, self._subscription = self._subscription, None
-        if subscription is None:
+        listener, self._listener = self._listener, None
+        if listener is None:
             return []
         try:
             if self._connection.is_connected:
                 # Unlike unsubscribe(), this waits for what the server has sent already: dropped,
                 # it would come again after ack_wait only.
                 async with asyncio.timeout(self._connection.timeout):
-                    await subscription.drain()  # type: ignore[no-untyped-call]
+                    await listener.drain()
                 # Asked, the server forgets the pull that nobody waits for; else it would take the
                 # next message for it, find nobody, and put the message behind all others.
                 if self._ends_at:
                     where = f"{self._stream}.{self._consumer}"
                     await self._connection.api(f"CONSUMER.INFO.{where}")
             else:
-                await subscription.unsubscribe()
+                await listener.stop()
         except (NatsError, CaxtonError, TimeoutError) as error:
             log.warning("closing the inbox of %s: %s", self._consumer, error)
         await self._be_gone()
@@ -217,9 +224,13 @@ class PullInbox:
         may be served first, with newer messages than those that come back.
         """
         at_once = [delivery for delivery, nak in back if not nak.delay]
-        for delivery, nak in back:
-            if not at_once or delivery is not at_once[-1]:
-                await self._publish(delivery, giving_back(nak))
+        await self._post(
+            [
+                (delivery, giving_back(nak))
+                for delivery, nak in back
+                if not at_once or delivery is not at_once[-1]
+            ]
+        )
         if at_once:
             # Not repeated if it fails: the message may be in other hands by then.
             await self._request(at_once[-1], b"-NAK")
@@ -230,8 +241,7 @@ class PullInbox:
         for _ in range(_ACK_TRIES):
             losses = self._connection.losses
             try:
-                for delivery in done[:-1]:
-                    await self._publish(delivery, b"+ACK")
+                await self._post([(delivery, b"+ACK") for delivery in done[:-1]])
                 for delivery in done[-1:]:
                     await self._request(delivery, b"+ACK")
             except TransportError as error:
@@ -245,13 +255,20 @@ class PullInbox:
 
     async def _request(self, delivery: Delivery, answer: bytes) -> None:
         what = f"settling {delivery.origin.stream} {delivery.origin.sequence}"
-        await self._connection.request(handle_of(delivery).reply, answer, what=what)
+        await self._connection.request(self._settles(delivery), answer, what=what)
 
-    async def _publish(self, delivery: Delivery, answer: bytes) -> None:
+    def _settles(self, delivery: Delivery) -> str:
+        return self._newest.get(delivery.origin) or handle_of(delivery).reply
+
+    async def _post(self, answers: Sequence[tuple[Delivery, bytes]]) -> None:
+        if not answers:
+            return
         try:
-            await self._connection.client.publish(handle_of(delivery).reply, answer)
+            await self._connection.client.post(
+                [Post(self._settles(delivery), answer) for delivery, answer in answers]
+            )
         except NatsError as error:
-            raise translate(error, f"settling {delivery.origin.key}") from None
+            raise translate(error, f"settling {answers[0][0].origin.key}") from None
 
     async def _pull(self, batch: int, expires: float) -> None:
         request = {"batch": batch, "expires": max(int(expires * 1e9), 1_000_000)}
@@ -259,32 +276,29 @@ class PullInbox:
         self._pulled_at = monotonic()
         self._ends_at = self._pulled_at + expires
         try:
-            await self._connection.client.publish(
-                self._next,
-                msgspec.json.encode(request),
-                reply=self._reply,
-            )
+            pull = Post(self._next, msgspec.json.encode(request), self._reply)
+            await self._connection.client.post([pull])
         except NatsError as error:
             self._outstanding = 0
             raise translate(error, f"pull from {self._stream} {self._consumer}") from None
 
-    async def _on_message(self, message: Msg) -> None:
-        if not message.reply:
-            self._on_status(message)
-        else:
+    def _hear(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            if not frame.reply:
+                self._on_status(status_of(frame.headers).lower())
+                continue
             try:
-                delivery = read_delivery(message, self._connection.losses)
+                delivery = read_delivery(frame, self._connection.losses)
             except (ValueError, OverflowError):
                 # Who has seen the name of this inbox may write to it.
-                log.warning("what came from %a was not delivered by a consumer", message.reply)
-                return
+                log.warning("what came from %a was not delivered by a consumer", frame.reply)
+                continue
             self._outstanding -= 1
+            self._newest[delivery.origin] = handle_of(delivery).reply
             self._buffer.append(delivery)
         self._arrived.set()
 
-    def _on_status(self, message: Msg) -> None:
-        headers = message.headers or {}
-        status = f"{headers.get(STATUS, '')} {headers.get(DESCRIPTION, '')}".strip().lower()
+    def _on_status(self, status: str) -> None:
         if status.startswith("100"):
             return
         at_once = monotonic() < min(self._pulled_at + PAUSE, self._ends_at)

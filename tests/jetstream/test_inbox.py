@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from caxton_nats.core.disposition import Ack, Nak
 from caxton_nats.core.errors import StreamMissing, TransportError
 from caxton_nats.jetstream.connection import Connection, connect
+from caxton_nats.jetstream.delivery import handle_of
 from caxton_nats.jetstream.embedded import EmbeddedServer
 from caxton_nats.jetstream.inbox import PullInbox
 from caxton_nats.ports import Delivery
@@ -227,12 +228,28 @@ class Loses(PullInbox):
 
     lost = 0
 
-    async def _publish(self, delivery: Delivery, answer: bytes) -> None:
-        if self.lost:
+    async def _post(self, answers: Sequence[tuple[Delivery, bytes]]) -> None:
+        if answers and self.lost:
             self.lost -= 1
             self._connection.reconnection.losses += 1
             return
-        await super()._publish(delivery, answer)
+        await super()._post(answers)
+
+
+async def test_a_copy_says_how_the_first_is_settled(connection: Connection) -> None:
+    """A server that has forgotten the first delivery heeds the reply subject of the second only."""
+    inbox = PullInbox(connection, "MAIL", "bob")
+    await inbox.start()
+    await send(connection, "m-1")
+    (first,) = await inbox.fetch(1, LONG)
+    assert inbox._settles(first) == handle_of(first).reply
+    (second,) = await inbox.fetch(1, LONG)
+    assert second.origin == first.origin
+    assert inbox._settles(first) == handle_of(second).reply != handle_of(first).reply
+    await inbox.settle([(first, Ack())])
+    assert (await connection.api("STREAM.INFO.MAIL"))["state"]["messages"] == 0
+    assert not inbox._newest
+    await inbox.close()
 
 
 @pytest.mark.parametrize("lost", [0, 2])
