@@ -1,8 +1,8 @@
 """What an agent has handled, so that no copy of it is handled again.
 
 A ledger has a fixed number of pages. Entries go into the open page, which is written anew each
-time; when it is full, the oldest page is begun afresh. So a ledger has bounds, is read with a few
-messages however long it was kept, and nothing of it is ever removed.
+time while it is short; then the oldest page is begun afresh. So a ledger has bounds, is read with a
+few messages however long it was kept, and nothing of it is ever removed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import msgspec
 from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.identifiers import AgentId, MessageId
 
-PAGE_SIZE = 128
-"""Entries of a page at most: each write of the open page carries all of them."""
-PAGES = 80
-REMEMBERED = PAGE_SIZE * (PAGES - 1)
-"""So many are always remembered: the newest page may have one entry only."""
+PAGE_SIZE = 512
+"""Entries of a page at most: as many as come at once."""
+SHORT = 64
+"""A page with fewer entries is written anew with the next ones: each write carries all of them."""
+PAGES = 160
+REMEMBERED = SHORT * (PAGES - 1)
+"""So many are always remembered: each page but the newest has as many, if no more."""
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -43,7 +45,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 def enter(page: Page, entries: Sequence[Entry]) -> tuple[Page, int]:
     """Return the page to write next, and how many of the entries are on it."""
-    if len(page.entries) >= PAGE_SIZE:
+    if len(page.entries) >= SHORT:
         page = Page(agent=page.agent, number=(page.number + 1) % PAGES)
     fitting = tuple(entries[: PAGE_SIZE - len(page.entries)])
     return msgspec.structs.replace(page, entries=page.entries + fitting), len(fitting)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -63,6 +62,11 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     counts: bool = True
     """Whether it was an attempt; none is one at which NATS failed, and not the handler."""
 
+    @property
+    def asks_for_receipt(self) -> bool:
+        """Whether its sender wants to know how far it is."""
+        return self.held.envelope is not None and self.held.envelope.require_receipt
+
 
 class _Left(msgspec.Struct, frozen=True, kw_only=True):
     """What a handler has left behind."""
@@ -76,14 +80,13 @@ class _Left(msgspec.Struct, frozen=True, kw_only=True):
 class Handling:
     """Has the messages of one mailbox handled, one call per delivery."""
 
-    def __init__(  # noqa: PLR0913 - what the way of a message takes
+    def __init__(
         self,
         agent: AgentId,
         receiver: Receiver,
         ports: Ports,
         outbox: Outbox,
         *,
-        at_work: Callable[[], int],
         options: MailboxOptions,
         observer: Observer,
     ) -> None:
@@ -94,7 +97,6 @@ class Handling:
             receiver: who handles.
             ports: the adapter.
             outbox: the agent's.
-            at_work: how many deliveries are being handled or settled.
             options: how the agent takes its mail.
             observer: is told of each start of a handler.
         """
@@ -109,7 +111,7 @@ class Handling:
         self._is_open = False
         self._at_work: dict[Entry, asyncio.Event | None] = {}
         """What is being handled, and whether a second copy of it waits."""
-        self._ledger = Ledger(agent, ports.ledgers, coming=at_work)
+        self._ledger = Ledger(agent, ports.ledgers)
         self._failed: Recent[_Stored, None] = Recent()
         self._given_up: Recent[_Stored, Ended] = Recent()
         self._uncommitted: Recent[Entry, _Left] = Recent()  # left, and not on record
@@ -132,6 +134,14 @@ class Handling:
         """Start no handler from now on."""
         self._stopping = True
 
+    async def record(self, ends: Sequence[Ended]) -> None:
+        """Put on record that these were handled; to be called before they are settled.
+
+        Raises:
+            CaxtonError: that is not certain of any of them.
+        """
+        await self._ledger.enter(*(entry_of(one.held.envelope, one.held.delivery) for one in ends))
+
     async def settled(self, ended: Ended) -> None:
         """What `handle` has returned is settled."""
         entry = entry_of(ended.held.envelope, ended.held.delivery)
@@ -148,9 +158,10 @@ class Handling:
     async def handle(self, held: Held) -> Ended | None:
         """Have the delivery handled, unless that has happened; None if it must be given back.
 
+        That it was handled is known here from then on, and on record by `record`.
+
         Raises:
-            TransportError: its attempts could not be counted, so that it counts as not attempted;
-                or that it was handled is not on record.
+            TransportError: its attempts could not be counted, so that it counts as not attempted.
         """
         entry = entry_of(held.envelope, held.delivery)
         while entry in self._at_work:
@@ -158,7 +169,6 @@ class Handling:
         self._at_work[entry] = None
         try:
             if entry in self._ledger:
-                await self._ledger.enter(entry)
                 return Ended(held=held, disposition=Ack(), repeated=True)
             return await self._begin(held, entry)
         finally:
@@ -183,12 +193,20 @@ class Handling:
         if buried is not None:
             return buried
         earlier = await attempts.earlier(self._ports.attempts, held.delivery)
-        async with self._turn(held.delivery, earlier):
-            if self._stopping:
-                return None
-            ended = await self._attempt(held, earlier, entry)
-            # Within its turn: the next one may end this process.
-            await self._remember(ended, entry)
+        if self._is_suspect(held.delivery, earlier):
+            async with self._one_suspect:
+                if self._stopping:
+                    return None
+                ended = await self._attempt(held, earlier, entry)
+                await self._remember(ended, entry)
+                # Within its turn: the next one may end this process. Whatever ends this task.
+                if entry in self._ledger:
+                    await asyncio.shield(self._ledger.enter(entry))
+                return ended
+        if self._stopping:
+            return None
+        ended = await self._attempt(held, earlier, entry)
+        await self._remember(ended, entry)
         return ended
 
     async def _buried(self, held: Held) -> Ended | None:
@@ -199,14 +217,13 @@ class Handling:
         error = CaxtonError.from_dict(letter.last_error)
         return Ended(held=_numbered(held, letter.attempts), disposition=Term(error), error=error)
 
-    def _turn(self, delivery: Delivery, earlier: int) -> AbstractAsyncContextManager[None]:
-        """Let what may have crashed an earlier process run one at a time.
+    def _is_suspect(self, delivery: Delivery, earlier: int) -> bool:
+        """Return whether it may have crashed an earlier process: these run one at a time.
 
         Whatever ran beside the message that crashes the process has an attempt on record, too. If
         these ran together again, the innocent would die with the guilty.
         """
-        suspect = earlier > 0 and _stored(delivery) not in self._failed
-        return self._one_suspect if suspect else nullcontext()
+        return earlier > 0 and _stored(delivery) not in self._failed
 
     async def _attempt(self, held: Held, earlier: int, entry: Entry) -> Ended:
         try:
@@ -317,7 +334,7 @@ class Handling:
         elif isinstance(ended.disposition, Term):
             self._given_up[_stored(delivery)] = ended
         else:
-            await self._ledger.enter(entry)
+            self._ledger.note(entry)
 
 
 def _stored(delivery: Delivery) -> _Stored:

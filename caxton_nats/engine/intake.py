@@ -12,7 +12,6 @@ from datetime import timedelta
 from caxton_nats.core.disposition import Disposition
 from caxton_nats.core.errors import CaxtonError, StreamMissing, TransportError
 from caxton_nats.core.identifiers import AgentId
-from caxton_nats.engine.together import Together
 from caxton_nats.ports import Delivery, Inbox, Mailboxes
 
 _WAIT = timedelta(seconds=5)
@@ -27,7 +26,6 @@ class Intake:
         self._mailboxes = mailboxes
         self._urgent_subject = mailboxes.address(agent, urgent=True).subject
         self._inboxes: dict[bool, Inbox] = {}
-        self._acks = Together(self._ack, name=f"acks of {agent}")
 
     @property
     def is_open(self) -> bool:
@@ -81,22 +79,6 @@ class Intake:
                 raise TransportError("the mailbox is closed")
             if some:
                 await self._inboxes[urgent].settle(some)
-
-    async def done(self, delivery: Delivery, disposition: Disposition) -> None:
-        """Settle one that is done with, together with others of this moment.
-
-        Raises:
-            TransportError: as for `settle`; then none of them is certain.
-        """
-        await self._acks.add((delivery, disposition))
-
-    async def finish(self) -> None:
-        """Return when nothing is being settled any more, or that takes too long."""
-        await self._acks.close(_WAIT.total_seconds())
-
-    async def _ack(self, settled: list[tuple[Delivery, Disposition]]) -> int:
-        await self.settle(settled)
-        return len(settled)
 
     async def keep(self, deliveries: Sequence[Delivery]) -> None:
         """Tell the server that these are still being worked on."""

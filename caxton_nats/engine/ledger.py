@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import RevisionConflict
 from caxton_nats.core.identifiers import AgentId
-from caxton_nats.core.ledger import PAGE_SIZE, REMEMBERED, Entry, Page, enter
-from caxton_nats.engine.together import Together
+from caxton_nats.core.ledger import REMEMBERED, Entry, Page, enter
 from caxton_nats.ports import Delivery, Ledgers, Ports
 
-_TURNS = 5
-"""Turns of the loop in which one more may come, from the ack of one message to the next."""
 _PATIENCE = 5.0
 """Seconds that the last write may take when the mailbox closes."""
 _Key = TypeVar("_Key", bound=Hashable)
@@ -40,16 +38,8 @@ class Recent(OrderedDict[_Key, _Value], Generic[_Key, _Value]):
 class Ledger:
     """What one agent has handled."""
 
-    def __init__(
-        self, agent: AgentId, ledgers: Ledgers, *, coming: Callable[[], int] = lambda: PAGE_SIZE
-    ) -> None:
-        """Take who may make entries.
-
-        Args:
-            agent: whose ledger.
-            ledgers: where it is kept.
-            coming: how many entries there may be at this moment.
-        """
+    def __init__(self, agent: AgentId, ledgers: Ledgers) -> None:
+        """Take whose ledger, and where it is kept."""
         self._agent = agent
         self._ledgers = ledgers
         self._page = Page(agent=agent, number=0)
@@ -61,7 +51,8 @@ class Ledger:
         self._recorded: Recent[Entry, None] = Recent()
         self._unsettled: Recent[Entry, bool] = Recent()
         """Handled by this process and not settled yet, and whether it is on record."""
-        self._writes = Together(self._write, name=f"ledger {agent}", turns=_TURNS, coming=coming)
+        self._coming: list[Entry] = []
+        self._writing = asyncio.Lock()
 
     async def open(self) -> None:
         """Learn what is on record, unless that has happened.
@@ -78,16 +69,32 @@ class Ledger:
         """Return whether the message was handled, on record or not."""
         return entry in self._recorded or entry in self._unsettled
 
-    async def enter(self, entry: Entry) -> None:
-        """Note that the message was handled; returns when that is on record.
+    def note(self, entry: Entry) -> None:
+        """The message was handled: this process knows it from now on; `enter` makes it certain."""
+        if entry not in self._recorded:
+            self._unsettled.setdefault(entry, False)
+
+    async def enter(self, *entries: Entry) -> None:
+        """Note that the messages were handled; returns when that is on record.
 
         Raises:
             TransportError: that is not certain. This process knows it all the same.
         """
-        if entry in self._recorded or self._unsettled.get(entry):
-            return
-        self._unsettled[entry] = False
-        await self._writes.add(entry)
+        new = [one for one in entries if one not in self._recorded and not self._unsettled.get(one)]
+        for entry in new:
+            self._unsettled[entry] = False
+        self._coming += new
+        async with self._writing:
+            # Whoever comes first writes for all who have come meanwhile.
+            rest = [one for one in new if one not in self._recorded]
+            coming, self._coming = self._coming, []
+            if rest:
+                await self._write_all([*dict.fromkeys((*coming, *rest))])
+
+    async def _write_all(self, entries: list[Entry]) -> None:
+        while entries:
+            number = await self._write(entries)
+            entries = entries[number:]
 
     def settled(self, entry: Entry) -> None:
         """The message is settled: it does not come again, but a copy of it may."""
@@ -95,7 +102,9 @@ class Ledger:
 
     async def close(self) -> None:
         """Return when nothing is being written any more, or that takes too long."""
-        await self._writes.close(_PATIENCE)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE), self._writing:
+                pass
 
     def _is_on_record(self, entry: Entry) -> None:
         self._recorded[entry] = None

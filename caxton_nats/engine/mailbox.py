@@ -13,9 +13,11 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+
 from caxton_nats.core.breaker import Breakers
 from caxton_nats.core.dead_letter import Stage
-from caxton_nats.core.disposition import Ack, Nak, Term
+from caxton_nats.core.disposition import Ack, Disposition, Nak, Term
 from caxton_nats.core.errors import CaxtonError, TransportError
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.pacing import Pacing
@@ -24,17 +26,21 @@ from caxton_nats.engine.away import again
 from caxton_nats.engine.breaker import MailboxBreaker
 from caxton_nats.engine.burial import Burial
 from caxton_nats.engine.handling import Ended, Handling
+from caxton_nats.engine.hands import Hands
 from caxton_nats.engine.intake import Intake
 from caxton_nats.engine.lanes import Held, Lanes
 from caxton_nats.engine.outbox import Outbox
 from caxton_nats.engine.receipts import Stages
 from caxton_nats.engine.receiver import MailboxOptions, Receiver
+from caxton_nats.engine.settling import Settling
 from caxton_nats.engine.takeover import TakeOver
 from caxton_nats.ports import Delivery, Ports
 from caxton_nats.tasks import end, forever
 from caxton_nats.telemetry import Action, Observer, event
 
 _MOMENT = 0.1
+_PATIENCE = 5.0
+"""Seconds that the last record, and the last acks, may take when the mailbox closes."""
 _MOST_BYTES = 64 * 1024 * 1024
 """In hand beyond the window."""
 log = logging.getLogger("caxton_nats")
@@ -61,17 +67,15 @@ class Mailbox:
         self._burial = burial
         self._options = options
         self._observe = observer
-        self._running: dict[asyncio.Task[None], Held] = {}
+        self._hands = Hands(self._work, self._next, self._hand_ended)
         self._handling = Handling(
             agent,
             receiver,
             ports,
             outbox,
-            at_work=self._running.__len__,
             options=options,
             observer=observer,
         )
-        self._stages = Stages(ports)
         self._lanes = Lanes()
         self._breaker = MailboxBreaker(
             agent,
@@ -84,6 +88,15 @@ class Mailbox:
         self._changed = asyncio.Event()
         self._pacing = Pacing(options.concurrency)
         self._intake = Intake(agent, ports.mailboxes)
+        self._settling = Settling(
+            agent,
+            self._handling,
+            self._intake,
+            Stages(ports),
+            tell=self._tell,
+            done=self._settled,
+            failed=self._failed,
+        )
         self._take_over = TakeOver(self._lanes, self._intake, ports.attempts)
         self._loops: list[asyncio.Task[None]] = []
         self._draining = False
@@ -122,7 +135,7 @@ class Mailbox:
         A handler that stops its own agent is not waited for; whoever else asks waits for the end.
         """
         own = asyncio.current_task()
-        if self._draining and own not in self._running:
+        if self._draining and own not in self._hands:
             await self._drained.wait()
             return
         try:
@@ -137,15 +150,15 @@ class Mailbox:
         self.attended.set()
         # First of all: what is given back must not come again to this very inbox.
         left = await self._intake.close()
-        others = [task for task in self._running if task is not own]
+        others = [task for task in self._hands if task is not own]
         if others:
             await asyncio.wait(others, timeout=self._options.drain.total_seconds())
         await end(others)
         await end(self._loops)
+        await self._settling.close(_PATIENCE)
         await self._handling.close()
-        await self._intake.finish()
         await self._breaker.close()
-        stays = {held.delivery.origin for task, held in self._running.items() if task is own}
+        stays = {held.delivery.origin for held in self._hands.holding(own)}
         in_hand = [one.delivery for one in self._lanes.in_hand()]
         back = [one for one in (*in_hand, *left) if one.origin not in stays]
         back.sort(key=lambda delivery: delivery.origin.sequence)
@@ -182,7 +195,7 @@ class Mailbox:
         # A handler waits for it: behind that, in its lane or for its place, it would wait for ever.
         answer = self._lanes.take_at_once(held)
         if answer is not None:
-            self._launch(answer)
+            self._hands.begin(answer)
 
     def _free(self, *, urgent: bool) -> int:
         """Return how many more deliveries may come in by this way.
@@ -207,7 +220,7 @@ class Mailbox:
 
     def _is_busy(self) -> bool:
         """Return whether more work than there is in hand would only wait."""
-        return len(self._running) >= self._options.concurrency or self._lanes.has_ready()
+        return len(self._hands) >= self._options.concurrency or self._lanes.has_ready()
 
     async def _room(self, *, urgent: bool = False) -> int:
         """Return how many deliveries may come in, after waiting until that is at least one."""
@@ -220,7 +233,7 @@ class Mailbox:
             if due is not None and due <= now:
                 # All in hand may wait for a head that went back. It is first in the queue now.
                 return 1
-            if self._running or due is None:
+            if self._hands or self._settling.is_at_work or due is None:
                 # Looked at again in a moment, too: a running handler may have begun to wait.
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_MOMENT):
@@ -229,74 +242,87 @@ class Mailbox:
                 await self._ports.clock.sleep(due - now)
 
     def _start_handlers(self) -> None:
-        most = self._options.concurrency
-        while not self._draining and len(self._running) < self._breaker.places(most):
-            held = self._lanes.take()
-            if held is None:
-                return
+        while (held := self._next()) is not None:
+            self._hands.begin(held)
+
+    def _next(self) -> Held | None:
+        """Take what may be handled now, besides all that is."""
+        places = self._breaker.places(self._options.concurrency)
+        if self._draining or len(self._hands) >= places:
+            return None
+        held = self._lanes.take()
+        if held is not None:
             self._breaker.begins(held)
-            self._launch(held)
+        return held
 
-    def _launch(self, held: Held) -> None:
-        task = asyncio.create_task(self._work(held), name=f"handle {held.delivery.origin.key}")
-        self._running[task] = held
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
+    def _hand_ended(self) -> None:
         self._changed.set()
-        if not task.cancelled() and task.exception() is not None:
-            log.error("%s: settling failed", self._agent, exc_info=task.exception())
         self._start_handlers()
 
     async def _work(self, held: Held) -> None:
         began = self._ports.clock.now()
         try:
             ended = await self._handling.handle(held)
-            self._breaker.ended(held, ended if ended is not None and ended.counts else None)
-            if ended is not None and not isinstance(ended.disposition, Nak):
-                await self._settle(ended)
-        except Exception as error:
-            # Whatever it is, its conversation must go on: it is delivered again, and settled then.
+        except Exception as error:  # noqa: BLE001 - whatever it is, its conversation must go on
             self._breaker.ended(held, None)
-            key, told = held.delivery.origin.key, not isinstance(error, CaxtonError)
-            log.warning("%s could not settle %s: %s", self._agent, key, error, exc_info=told)
-            is_away = isinstance(error, TransportError)
-            wait = again(held.delivery.attempt) if is_away else self._options.ack_wait
-            self._lanes.block(held, self._ports.clock.now() + wait)
-            with suppress(CaxtonError):
-                await self._intake.settle([(held.delivery, Nak(wait))])
+            await self._failed([held], error)
             return
+        self._breaker.ended(held, ended if ended is not None and ended.counts else None)
         if ended is None:
             return  # Not begun, it stays in hand, and is given back with the rest.
         if isinstance(ended.disposition, Nak):
             took = self._ports.clock.now() - began
             await self._give_back(held, ended, self._paced(ended.disposition, took))
-        else:
-            self._lanes.done(held)
-            await self._forget_content(ended)
+            return
+        if isinstance(ended.disposition, Term):
+            try:
+                ended = await self._buried(ended, ended.disposition)
+            except Exception as error:  # noqa: BLE001 - it comes again, and is buried then
+                await self._failed([held], error)
+                return
+        self._settling.add(ended)
 
-    async def _settle(self, ended: Ended) -> None:
-        held, disposition = ended.held, ended.disposition
-        if not self._intake.is_open:
-            raise TransportError("the mailbox is closed")
-        # By another process, if this one was frozen beyond its lease, and does not know it.
-        is_dead, one = isinstance(disposition, Term), held.delivery
-        if is_dead and await self._burial.was_handled(one, self._agent):
-            disposition = Ack()
-        if isinstance(disposition, Term):
-            await self._burial.bury(
-                held.delivery,
-                disposition.error,
-                agent=self._agent,
-                stage=Stage.DELIVER,
-                envelope=held.envelope,
-            )
-        elif isinstance(ended.disposition, Ack):
-            await self._stages.handled(held.envelope, self._agent, held.delivery)
-            self._tell(Action.DUPLICATE if ended.repeated else Action.HANDLED, held)
-        await self._intake.done(held.delivery, disposition)
-        await self._handling.settled(ended)
+    async def _buried(self, ended: Ended, disposition: Term) -> Ended:
+        """Write the dead letter, and return how it has ended now.
+
+        By another process it may have been handled, if this one was frozen beyond its lease, and
+        does not know it.
+        """
+        held = ended.held
+        if await self._burial.was_handled(held.delivery, self._agent):
+            return msgspec.structs.replace(ended, repeated=True)
+        await self._burial.bury(
+            held.delivery,
+            disposition.error,
+            agent=self._agent,
+            stage=Stage.DELIVER,
+            envelope=held.envelope,
+        )
+        return ended
+
+    async def _failed(self, those: Sequence[Held], error: Exception) -> None:
+        """Have messages that could not be settled come again: they are settled then."""
+        told = error if not isinstance(error, CaxtonError) else None
+        key, more = those[0].delivery.origin.key, f" and {len(those) - 1} more" * (len(those) > 1)
+        log.warning("%s could not settle %s%s: %s", self._agent, key, more, error, exc_info=told)
+        now, back = self._ports.clock.now(), list[tuple[Delivery, Disposition]]()
+        for held in those:
+            is_away = isinstance(error, TransportError)
+            wait = again(held.delivery.attempt) if is_away else self._options.ack_wait
+            self._lanes.block(held, now + wait)
+            back.append((held.delivery, Nak(wait)))
+        self._changed.set()
+        with suppress(CaxtonError):
+            await self._intake.settle(back)
+
+    async def _settled(self, ends: Sequence[Ended]) -> None:
+        for one in ends:
+            await self._handling.settled(one)
+            self._lanes.done(one.held)
+        self._changed.set()
+        self._start_handlers()
+        for one in ends:
+            await self._forget_content(one)
 
     def _paced(self, disposition: Nak, took: timedelta) -> Nak:
         """Let fresh mail that waits have its share of the handlers."""
@@ -331,7 +357,7 @@ class Mailbox:
         await self._intake.keep([held.delivery for held in self._lanes.in_hand()])
         # Behind a long conversation, its sender would hear late that nobody will handle it.
         for late in self._lanes.take_expired(self._ports.clock.now()):
-            self._launch(late)
+            self._hands.begin(late)
         await self._release_settled()
 
     async def _release_settled(self) -> None:

@@ -1,53 +1,46 @@
-"""Calls that come at about the same moment go to a server as one: a round trip is the larger part.
+"""What comes while something is under way is done together afterwards: a round trip costs more.
 
-Nobody waits for a clock: while one call is under way the next gathers, and a call that could begin
-lets the loop turn a few times first, as long as somebody may come and comes.
+Nobody waits for a clock. What comes alone begins at once; what comes meanwhile gathers.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from caxton_nats.tasks import end
 
 T = TypeVar("T")
+log = logging.getLogger("caxton_nats")
 
 
 class Together(Generic[T]):
-    """Has items done with that are added one by one, several at a time, in their order."""
+    """Has items done with, several at a time, in the order in which they are added."""
 
-    def __init__(
-        self,
-        act: Callable[[list[T]], Awaitable[int]],
-        *,
-        name: str,
-        turns: int = 1,
-        coming: Callable[[], int] | None = None,
-    ) -> None:
-        """Take what to do and how long to wait for company.
+    def __init__(self, act: Callable[[list[T]], Awaitable[None]], *, name: str) -> None:
+        """Take what to do.
 
         Args:
-            act: does with the first of these items, one at least, and returns how many.
+            act: does with these items, whatever goes wrong with them: it must not raise.
             name: of its task.
-            turns: of the loop, after which nobody else is waited for.
-            coming: how many items there may be at most at this moment.
         """
         self._act = act
         self._name = name
-        self._turns = turns
-        self._coming = coming
-        self._waiting: list[tuple[T, asyncio.Future[None]]] = []
+        self._waiting: list[T] = []
         self._acting: asyncio.Task[None] | None = None
 
-    async def add(self, item: T) -> None:
-        """Return when it was done with, or raise why it was not."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, done))
-        if self._acting is None or self._acting.done():
+    def add(self, item: T) -> None:
+        """Have this done with, too."""
+        self._waiting.append(item)
+        if not self.is_at_work:
             self._acting = asyncio.create_task(self._act_on_all(), name=self._name)
-        await done
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether anything is being done, or waits for it."""
+        return self._acting is not None and not self._acting.done()
 
     async def close(self, patience: float) -> None:
         """Return when nothing is being done any more, or after so many seconds."""
@@ -57,25 +50,9 @@ class Together(Generic[T]):
 
     async def _act_on_all(self) -> None:
         while self._waiting:
-            await self._gather()
-            waiting, self._waiting = self._waiting, []
-            error: Exception | None = None
+            items, self._waiting = self._waiting, []
             try:
-                while waiting:
-                    number = await self._act([item for item, _ in waiting])
-                    for _, done in waiting[:number]:
-                        if not done.done():
-                            done.set_result(None)
-                    del waiting[:number]
-            except Exception as failed:  # noqa: BLE001 - whoever waits is told
-                error = failed
-            for _, done in waiting:
-                if error is not None and not done.done():
-                    done.set_exception(error)
-
-    async def _gather(self) -> None:
-        quiet, number = 0, len(self._waiting)
-        while quiet < self._turns and (self._coming is None or number < self._coming()):
-            await asyncio.sleep(0)
-            quiet = 0 if len(self._waiting) > number else quiet + 1
-            number = len(self._waiting)
+                await self._act(items)
+            except Exception:
+                # A bug; whoever comes later must not wait for ever.
+                log.exception("%s failed", self._name)

@@ -144,12 +144,7 @@ class PullInbox:
         Raises:
             TransportError: an ack was not confirmed; that message may come again.
         """
-        losses = self._connection.losses
-        settled = [
-            (one, way)
-            for one, way in settled
-            if handle_of(one).losses == losses or await self._is_stored(one)
-        ]
+        settled = await self._still_stored(settled)
         back = [(one, way) for one, way in settled if isinstance(way, Nak)]
         done = [one for one, way in settled if not isinstance(way, Nak)]
         results = await asyncio.gather(
@@ -160,6 +155,15 @@ class PullInbox:
                 raise result
         for delivery, _ in settled:
             self._newest.pop(delivery.origin, None)
+
+    async def _still_stored(
+        self, settled: Sequence[tuple[Delivery, Disposition]]
+    ) -> Sequence[tuple[Delivery, Disposition]]:
+        losses = self._connection.losses
+        old = [one for one, _ in settled if handle_of(one).losses != losses]
+        stored = await asyncio.gather(*map(self._is_stored, old))
+        gone = {one.origin for one, is_stored in zip(old, stored, strict=True) if not is_stored}
+        return [one for one in settled if one[0].origin not in gone] if gone else settled
 
     async def _is_stored(self, delivery: Delivery) -> bool:
         """Return whether the message under this number is the one that was delivered.

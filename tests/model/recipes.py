@@ -43,14 +43,13 @@ def ack_before_effect(patch: Patch) -> None:
 
 def settle_before_dead_letter(patch: Patch) -> None:
     """Settle the original, then write its dead letter."""
-    real = Mailbox._settle
+    real = Mailbox._buried
 
-    async def reckless(self: Mailbox, ended: Ended) -> None:
-        if isinstance(ended.disposition, Term):
-            await self._intake.settle([(ended.held.delivery, ended.disposition)])
-        await real(self, ended)
+    async def reckless(self: Mailbox, ended: Ended, disposition: Term) -> Ended:
+        await self._intake.settle([(ended.held.delivery, disposition)])
+        return await real(self, ended, disposition)
 
-    patch.setattr(Mailbox, "_settle", reckless)
+    patch.setattr(Mailbox, "_buried", reckless)
 
 
 def no_ledger(patch: Patch) -> None:
