@@ -24,7 +24,7 @@ class Intake:
     def __init__(self, agent: AgentId, mailboxes: Mailboxes) -> None:
         self._agent = agent
         self._mailboxes = mailboxes
-        self._urgent_subject = mailboxes.address(agent, urgent=True).subject
+        self.urgent_subject = mailboxes.address(agent, urgent=True).subject
         self._inboxes: dict[bool, Inbox] = {}
 
     @property
@@ -34,7 +34,7 @@ class Intake:
 
     def is_urgent(self, delivery: Delivery) -> bool:
         """Return by which way it came in."""
-        return delivery.subject == self._urgent_subject
+        return delivery.subject == self.urgent_subject
 
     async def open(self, *, urgent: bool) -> list[Delivery]:
         """Open this way, if it is not open; return what others took by it and did not settle.

@@ -9,7 +9,7 @@ Among lanes that are ready, the higher priority goes first, then the older arriv
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from datetime import datetime
 from itertools import count
 
@@ -90,6 +90,13 @@ class Lanes:
         self._ready: list[tuple[int, int, str]] = []
         self._arrival = count()
         self._in_hand: dict[Origin, Held] = {}
+        self._by_subject: Counter[str] = Counter()
+        self.bytes = 0
+        """Of all that is in hand."""
+
+    def number(self, subject: str) -> int:
+        """Return how many deliveries in hand came by this subject."""
+        return self._by_subject[subject]
 
     def __len__(self) -> int:
         """Return how many deliveries are running or waiting."""
@@ -104,7 +111,7 @@ class Lanes:
         origin = held.delivery.origin
         if origin in self._in_hand:
             return
-        self._in_hand[origin] = held
+        self._hold(held)
         lane = self._lanes.setdefault(held.key, _Lane())
         if lane.blocked_by == origin:
             lane.waiting.appendleft((next(self._arrival), held))
@@ -205,14 +212,14 @@ class Lanes:
         """Return every delivery that is running or waiting."""
         return list(self._in_hand.values())
 
-    def held_up(self) -> set[Origin]:
+    def held_up(self) -> list[Held]:
         """Return what cannot be handed out, because an earlier one of its lane is not settled."""
-        return {
-            held.delivery.origin
+        return [
+            held
             for lane in self._lanes.values()
             if lane.running is not None or lane.blocked_by is not None
             for _, held in lane.waiting
-        }
+        ]
 
     def has_ready(self) -> bool:
         """Return whether anything could be handed out."""
@@ -232,12 +239,21 @@ class Lanes:
 
     def _set_apart(self, held: Held) -> Held:
         alone = msgspec.structs.replace(held, alone=True)
+        if held.delivery.origin not in self._in_hand:
+            self._hold(alone)
         self._in_hand[held.delivery.origin] = alone
         self._lanes.setdefault(alone.key, _Lane()).running = alone
         return alone
 
+    def _hold(self, held: Held) -> None:
+        self._in_hand[held.delivery.origin] = held
+        self._by_subject[held.delivery.subject] += 1
+        self.bytes += len(held.delivery.body)
+
     def _let_go(self, held: Held) -> _Lane:
         del self._in_hand[held.delivery.origin]
+        self._by_subject[held.delivery.subject] -= 1
+        self.bytes -= len(held.delivery.body)
         lane = self._lanes[held.key]
         lane.running = None
         return lane

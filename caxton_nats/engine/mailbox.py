@@ -41,6 +41,8 @@ from caxton_nats.telemetry import Action, Observer, event
 _MOMENT = 0.1
 _PATIENCE = 5.0
 """Seconds that the last record, and the last acks, may take when the mailbox closes."""
+_FEW, _MANY_BYTES = 64, 16 * 1024 * 1024
+"""The window of large messages, and the bytes that a window may have if it is larger."""
 _MOST_BYTES = 64 * 1024 * 1024
 """In hand beyond the window."""
 log = logging.getLogger("caxton_nats")
@@ -86,6 +88,8 @@ class Mailbox:
             changed=self._start_handlers,
         )
         self._changed = asyncio.Event()
+        self._typical = _MANY_BYTES // _FEW
+        """Bytes of a large message among those that came of late."""
         self._pacing = Pacing(options.concurrency)
         self._intake = Intake(agent, ports.mailboxes)
         self._settling = Settling(
@@ -184,6 +188,8 @@ class Mailbox:
         await self._take_over.go_on(left, urgent=urgent, due=due)
 
     def _take_all(self, deliveries: Sequence[Delivery]) -> None:
+        largest = max((len(delivery.body) for delivery in deliveries), default=0)
+        self._typical = max(largest, self._typical * 9 // 10, 1)
         for delivery in deliveries:
             self._take(Held(delivery, stored.readable(delivery.body)))
         self._start_handlers()
@@ -203,20 +209,21 @@ class Mailbox:
         What waits behind an earlier message of its conversation leaves a handler idle. Then it
         does not count, within bounds: other conversations go on.
         """
-        options = self._options
-        in_hand = [
-            one for one in self._lanes.in_hand() if self._intake.is_urgent(one.delivery) is urgent
-        ]
-        most = options.wide_window - len(in_hand)
+        options, lanes = self._options, self._lanes
+        number = lanes.number(self._intake.urgent_subject)
+        number = number if urgent else len(lanes) - number
+        most = options.wide_window - number
         if self._receiver.waits():
             return most
         window = options.urgent_window if urgent else options.window
-        if len(in_hand) >= window and not self._is_busy():
-            held_up = self._lanes.held_up()
-            in_hand = [one for one in in_hand if one.delivery.origin not in held_up]
-            if sum(len(one.delivery.body) for one in self._lanes.in_hand()) > _MOST_BYTES:
+        window = min(window, max(_FEW, _MANY_BYTES // self._typical))
+        if number >= window and not self._is_busy():
+            if lanes.bytes > _MOST_BYTES:
                 return 0
-        return min(window - len(in_hand), most)
+            number -= sum(
+                self._intake.is_urgent(held.delivery) is urgent for held in lanes.held_up()
+            )
+        return min(window - number, most)
 
     def _is_busy(self) -> bool:
         """Return whether more work than there is in hand would only wait."""

@@ -29,14 +29,14 @@ _SEPARATORS = frozenset(" :")
 
 
 _FIRST_LINE = b"NATS/1.0"
-_NO_VALUE = frozenset("\r\n")
+_NO_BREAKS = str.maketrans("\r\n", "  ")
 
 
 def block(headers: Mapping[str, str]) -> bytes:
     """Return the headers as they go over the wire; b"" for none.
 
     Raises:
-        ValueError: a name or value has what would end its line, or begin the next.
+        ValueError: a name is none. A line break in a value becomes a space.
     """
     if not headers:
         return b""
@@ -48,9 +48,7 @@ def block(headers: Mapping[str, str]) -> bytes:
             or not (name.isascii() and name.isprintable())
         ):
             raise ValueError(f"{name!a} is no name for a header")
-        if _NO_VALUE.intersection(value):
-            raise ValueError(f"the header {name} has a line break in its value")
-        lines.append(f"{name}: {value}")
+        lines.append(f"{name}: {value.translate(_NO_BREAKS)}")
     return "\r\n".join((*lines, "\r\n")).encode()
 
 

@@ -119,9 +119,7 @@ class NatsLinks:
                 for parcel in parcels
             )
         )
-        return [
-            answer if isinstance(answer, CaxtonError) else read_ack(answer) for answer in answers
-        ]
+        return [answer if isinstance(answer, CaxtonError) else _ack(answer) for answer in answers]
 
     async def ping(self, node: NodeId, *, wait: timedelta) -> str | None:
         """Return the name of the platform at the other end; None if nobody answers in time."""
@@ -208,3 +206,7 @@ class NatsLinks:
         for subject, answer in self._asked.values():
             if denied.subject in (subject, f"{self._reply}.*") and not answer.done():
                 answer.set_exception(denied)
+
+
+def _ack(answer: Msg) -> Stored | CaxtonError:
+    return read_ack(answer.data, (answer.headers or {}).get(STATUS, ""))

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import msgspec
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
 
 from caxton_nats.core.errors import (
     CaxtonError,
@@ -24,16 +24,19 @@ from caxton_nats.core.errors import (
 )
 from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.core.routing import mailbox_full
+from caxton_nats.jetstream import wire
 from caxton_nats.jetstream.client import Denied
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import api_error, translate
-from caxton_nats.jetstream.headers import MSG_ID, STATUS
+from caxton_nats.jetstream.headers import MSG_ID, block, status_of
 from caxton_nats.jetstream.marks import Marks
 from caxton_nats.jetstream.write_errors import write_error
 from caxton_nats.ports import Letter, Stored
 
 WINDOW = 10_000
 TRIES = 4
+_WRITE = 500
+"""Messages that are written at once."""
 FIRST_PAUSE = 0.1
 """Seconds before the second try; doubled before each further one."""
 
@@ -79,7 +82,8 @@ class JetStreamPublisher:
         self._freed = asyncio.Event()
         self._entrance = asyncio.Lock()
         self._inbox = connection.client.new_inbox()
-        self._waiting: dict[str, tuple[Post, asyncio.Future[Stored | CaxtonError]]] = {}
+        self._batches: dict[bytes, _Batch] = {}
+        """What waits for its acks, by its number."""
         self._next = 0
         self.marks = Marks()
         """What was acknowledged to this process."""
@@ -89,7 +93,11 @@ class JetStreamPublisher:
         self._connection.on_reconnect(self.marks.reconnected)
         self._connection.on_reconnect(self._give_up_waiting)
         self._connection.client.on_denied(self._on_denied)
-        await self._connection.client.subscribe(f"{self._inbox}.*", cb=self._on_ack)
+        await self._connection.client.listen(self._answers, self._hear)
+
+    @property
+    def _answers(self) -> str:
+        return f"{self._inbox}.>"
 
     def new_id(self) -> str:
         """Return a ``Nats-Msg-Id`` that no other write has."""
@@ -166,34 +174,25 @@ class JetStreamPublisher:
 
     async def _try_at_once(self, posts: Sequence[Post]) -> list[Stored | CaxtonError]:
         began = self._connection.reach.now()
-        tokens: list[str] = []
-        futures: list[asyncio.Future[Stored | CaxtonError]] = []
-        for post in posts:
-            self._next += 1
-            token = str(self._next)
-            future: asyncio.Future[Stored | CaxtonError] = (
-                asyncio.get_running_loop().create_future()
-            )
-            self._waiting[token] = post, future
-            tokens.append(token)
-            futures.append(future)
+        self._next += 1
+        number = b"%d" % self._next
+        batch = self._batches[number] = _Batch(posts)
         patience = self._connection.timeout / 2
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience):
                     # Writing may take its time, too: until there is room for what is written.
-                    for post, token, future in zip(posts, tokens, futures, strict=True):
-                        await self._write(post, token, future)
-                    await asyncio.wait(futures)
-            silent = not all(future.done() for future in futures)
-            if silent and not await self._explain(posts, futures):
-                await asyncio.wait(futures, timeout=patience)
+                    await self._write(batch, f"{self._inbox}.{number.decode()}")
+                    await batch.complete.wait()
+            if batch.left and not await self._explain(batch):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(patience):
+                        await batch.complete.wait()
         finally:
-            for token in tokens:
-                self._waiting.pop(token, None)
+            del self._batches[number]
         results = [
-            future.result() if future.done() else _unconfirmed(post)
-            for post, future in zip(posts, futures, strict=True)
+            _unconfirmed(post) if result is None else result
+            for post, result in zip(posts, batch.results, strict=True)
         ]
         self._tell(results, began)
         return results
@@ -206,63 +205,104 @@ class JetStreamPublisher:
 
     def _give_up_waiting(self) -> None:
         """What went out on a connection that was lost is published again at once."""
-        for _, future in self._waiting.values():
-            if not future.done():
-                future.set_result(PublishUnconfirmed("the connection was lost before the PubAck"))
+        for batch in self._batches.values():
+            batch.end(PublishUnconfirmed("the connection was lost before the PubAck"))
 
-    async def _explain(
-        self, posts: Sequence[Post], futures: Sequence[asyncio.Future[Stored | CaxtonError]]
-    ) -> bool:
+    async def _explain(self, batch: _Batch) -> bool:
         """Let those that wait have the reason why the server cannot write, if that is why."""
-        waiting = [(post, one) for post, one in zip(posts, futures, strict=True) if not one.done()]
-        error = await write_error(self._connection, waiting[0][0].subject)
+        waiting = next(
+            post for post, result in zip(batch.posts, batch.results, strict=True) if result is None
+        )
+        error = await write_error(self._connection, waiting.subject)
         if error is None:
             return False
-        for _, future in waiting:
-            if not future.done():
-                future.set_result(error)
+        batch.end(error)
         return True
 
-    async def _write(
-        self, post: Post, token: str, future: asyncio.Future[Stored | CaxtonError]
-    ) -> None:
-        try:
-            await self._connection.client.publish(
-                post.subject,
-                post.body,
-                reply=f"{self._inbox}.{token}",
-                headers=dict(post.headers) or None,
-            )
-        except (NatsError, ValueError) as error:
-            if not future.done():
-                future.set_result(translate(error, f"publish to {post.subject}"))
+    async def _write(self, batch: _Batch, answers: str) -> None:
+        client = self._connection.client
+        room = client.max_payload
+        for start in range(0, len(batch.posts), _WRITE):
+            frames: list[wire.Post] = []
+            for at, post in enumerate(batch.posts[start : start + _WRITE], start):
+                headers = _block(post.headers)
+                if len(post.body) + len(headers) > room:
+                    batch.put(at, translate(MaxPayloadError(), f"publish to {post.subject}"))
+                else:
+                    frames.append(wire.Post(post.subject, post.body, f"{answers}.{at}", headers))
+            try:
+                await client.post(frames)
+            except (NatsError, ValueError) as error:
+                for at, post in enumerate(batch.posts[start : start + _WRITE], start):
+                    batch.put(at, translate(error, f"publish to {post.subject}"))
 
-    async def _on_ack(self, message: Msg) -> None:
-        waiting = self._waiting.pop(message.subject.rsplit(".", 1)[-1], None)
-        if waiting is None or waiting[1].done():
-            return
-        result = read_ack(message)
-        if isinstance(result, Stored):
-            self.marks.acknowledged(result.stream, result.sequence, duplicate=result.duplicate)
-        waiting[1].set_result(result)
+    def _hear(self, frames: list[wire.Frame]) -> None:
+        begins = len(self._inbox) + 1
+        for frame in frames:
+            number, _, at = frame.subject[begins:].partition(b".")
+            batch = self._batches.get(number)
+            # Who has seen the name of this inbox may write to it.
+            if batch is None or not at.isdigit() or int(at) >= len(batch.posts):
+                continue
+            result = read_ack(frame.data, status_of(frame.headers))
+            if batch.put(int(at), result) and isinstance(result, Stored):
+                self.marks.acknowledged(result.stream, result.sequence, duplicate=result.duplicate)
 
     def _on_denied(self, denied: Denied) -> None:
-        for post, future in self._waiting.values():
-            if denied.subject in (post.subject, f"{self._inbox}.*") and not future.done():
-                future.set_result(translate(denied, f"publish to {post.subject}"))
+        for batch in self._batches.values():
+            for at, post in enumerate(batch.posts):
+                if denied.subject in (post.subject, self._answers):
+                    batch.put(at, translate(denied, f"publish to {post.subject}"))
 
 
-def read_ack(message: Msg) -> Stored | CaxtonError:
-    """Return what a PubAck says."""
-    if message.headers and message.headers.get(STATUS) == "503":
+class _Batch:
+    """Messages that are on their way together, and what became of each."""
+
+    def __init__(self, posts: Sequence[Post]) -> None:
+        self.posts = posts
+        self.results: list[Stored | CaxtonError | None] = [None] * len(posts)
+        self.left = len(posts)
+        self.complete = asyncio.Event()
+
+    def put(self, at: int, result: Stored | CaxtonError) -> bool:
+        """Take a result; False if there is one: what came first counts."""
+        if self.results[at] is not None:
+            return False
+        self.results[at] = result
+        self.left -= 1
+        if not self.left:
+            self.complete.set()
+        return True
+
+    def end(self, error: CaxtonError) -> None:
+        """Let everything that waits have this."""
+        for at in range(len(self.posts)):
+            self.put(at, error)
+
+
+def read_ack(data: bytes, status: str) -> Stored | CaxtonError:
+    """Return what a PubAck says.
+
+    Args:
+        data: the answer.
+        status: what its headers begin with; 503 if nobody is there.
+    """
+    if status.startswith("503"):
         return api_error(10059, "no stream answers for this subject", "publish")
     try:
-        ack = _decoder.decode(message.data)
+        ack = _decoder.decode(data)
     except UNREADABLE as error:
         return PublishUnconfirmed(f"publish: the ack could not be read: {error}")
     if ack.error is not None:
         return api_error(ack.error.err_code, ack.error.description, "publish")
     return Stored(ack.stream, ack.seq, ack.duplicate)
+
+
+def _block(headers: Mapping[str, str]) -> bytes:
+    key = headers.get(MSG_ID)
+    if key is not None and len(headers) == 1 and key.isascii() and key.isprintable():
+        return f"NATS/1.0\r\n{MSG_ID}: {key}\r\n\r\n".encode()
+    return block(headers)
 
 
 def _unconfirmed(post: Post) -> CaxtonError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
-from nats.aio.msg import Msg
 
 from caxton_nats.app import topology_options
 from caxton_nats.config import Settings
@@ -14,6 +13,7 @@ from caxton_nats.jetstream import topology
 from caxton_nats.jetstream.bucket import Bucket
 from caxton_nats.jetstream.connection import Connection, connect
 from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
+from caxton_nats.jetstream.wire import Frame
 from tests.plugins.eventually import eventually
 from tests.plugins.servers import StartServer
 
@@ -23,9 +23,9 @@ class LossyPublisher(JetStreamPublisher):
 
     lost = 0
 
-    async def _on_ack(self, message: Msg) -> None:
+    def _hear(self, frames: list[Frame]) -> None:
         if self.lost:
-            await super()._on_ack(message)
+            super()._hear(frames)
         self.lost += 1
 
 

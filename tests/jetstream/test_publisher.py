@@ -13,6 +13,7 @@ from caxton_nats.jetstream import direct
 from caxton_nats.jetstream.connection import Connection, connect
 from caxton_nats.jetstream.embedded import EmbeddedServer
 from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
+from caxton_nats.jetstream.wire import Frame
 from caxton_nats.ports import Stored
 from tests.plugins.eventually import eventually
 from tests.plugins.servers import StartServer
@@ -48,9 +49,9 @@ def post(number: int, subject: str = "mail.bob") -> Post:
 class CountingPublisher(JetStreamPublisher):
     acked = 0
 
-    async def _on_ack(self, message: Msg) -> None:
-        self.acked += 1
-        await super()._on_ack(message)
+    def _hear(self, frames: list[Frame]) -> None:
+        self.acked += len(frames)
+        super()._hear(frames)
 
 
 async def test_a_batch_survives_a_crash_of_the_server(
@@ -178,7 +179,7 @@ async def test_who_is_cancelled_leaves_room(connection: Connection) -> None:
         asyncio.create_task(publisher.store([post(n, "silent") for n in range(2)]))
         for _ in range(3)
     ]
-    await eventually(lambda: len(publisher._waiting) == 2)
+    await eventually(lambda: [one.left for one in publisher._batches.values()] == [2])
     for one in reversed(storing):
         one.cancel()
     await asyncio.wait(storing)
