@@ -167,9 +167,11 @@ def content_size(envelope: Envelope) -> int:
     """Return the content's size in bytes as a receiver gets it, without decoding it."""
     if envelope.claim is not None:
         return envelope.claim.size
+    if not envelope.is_binary:
+        return memoryview(envelope.content).nbytes
     raw = bytes(envelope.content)
-    if not envelope.is_binary or not raw:
-        return len(raw)
+    if not raw:
+        return 0
     text = raw.strip(b'"')
     return len(text) * 3 // 4 - text[-2:].count(b"=")
 

@@ -8,6 +8,7 @@ otherwise, and always reversible, so that two names can never share a subject.
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 from typing import NewType
 
 from caxton_nats.core.errors import InvalidEnvelope
@@ -28,8 +29,11 @@ CAPABILITY_PREFIX = "capability:"
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 _ESCAPED = tuple(chr(byte) if chr(byte) in _SAFE else f"={byte:02X}" for byte in range(256))
 _HEX = frozenset("0123456789ABCDEF")
+_KNOWN = 16_384
+"""Names whose check and escape are remembered: the same agents write to each other all the time."""
 
 
+@lru_cache(maxsize=_KNOWN)
 def agent_id(name: str, platform: str, *, field: str = "agent") -> AgentId:
     """Return the checked identifier for ``local`` or ``local@platform``.
 
@@ -117,6 +121,7 @@ def check_text(text: str, field: str, limit: int) -> None:
         _check_visible(text, field)
 
 
+@lru_cache(maxsize=_KNOWN)
 def token(name: str) -> str:
     """Escape a name into one subject token; ``untoken`` is its inverse.
 

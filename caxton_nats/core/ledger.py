@@ -15,8 +15,8 @@ import msgspec
 from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.identifiers import AgentId, MessageId
 
-PAGE_SIZE = 512
-"""Entries of a page at most: as many as come at once."""
+PAGE_SIZE = 200
+"""Entries of a page at most: with the longest names it still fits into a message."""
 SHORT = 64
 """A page with fewer entries is written anew with the next ones: each write carries all of them."""
 PAGES = 160

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Final
 from unicodedata import normalize
 
@@ -58,6 +59,7 @@ _TEXT_LIMITS: Final = (
     ("traceparent", MAX_TRACE),
     ("tracestate", MAX_TRACE),
 )
+_texts: Final = attrgetter(*(field for field, _ in _TEXT_LIMITS))
 
 
 def complete(
@@ -121,7 +123,8 @@ def check(envelope: Envelope, limits: Limits, now: datetime) -> None:
     check_lengths(envelope, limits.max_receivers)
     check_names(envelope)
     _check_texts(envelope)
-    capability.strategy(envelope.strategy)
+    if envelope.strategy:
+        capability.strategy(envelope.strategy)
     _check_options(envelope, limits)
     _check_content(envelope, limits)
     if envelope.protocol and not envelope.conversation_id:
@@ -150,10 +153,11 @@ def _utc(moment: datetime | None, field: str) -> datetime | None:
 def _check_texts(envelope: Envelope) -> None:
     if envelope.conversation_id:
         check_conversation_id(envelope.conversation_id)
-    for field, limit in _TEXT_LIMITS:
-        text = getattr(envelope, field)
-        if text:
-            check_text(text, field, limit)
+    texts = _texts(envelope)
+    if any(texts):
+        for (field, limit), text in zip(_TEXT_LIMITS, texts, strict=True):
+            if text:
+                check_text(text, field, limit)
 
 
 def _check_options(envelope: Envelope, limits: Limits) -> None:

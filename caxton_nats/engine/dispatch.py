@@ -113,6 +113,8 @@ class Dispatch:
             for urgent in [self._is_urgent(envelope) and self._goes_urgent(letter)]
             if isinstance(result, Stored) and aftercare.is_wanted(envelope, urgent=urgent)
         ]
+        if not wanted:
+            return stored
         given = await asyncio.gather(*(one for _, one in wanted))
         for (at, _), result in zip(wanted, given, strict=True):
             stored[at] = result
@@ -137,7 +139,9 @@ class Dispatch:
         self, accepted: Accepted, receivers: Sequence[Registration], body: bytes
     ) -> list[Letter]:
         envelope = accepted.envelope
-        headers = {**_headers(envelope), **accepted.redriven}
+        headers = _headers(envelope)
+        if accepted.redriven:
+            headers |= accepted.redriven
         urgent = self._is_urgent(envelope)
         return [
             Letter(
@@ -163,6 +167,15 @@ class Dispatch:
     def _receipt(
         self, one: Accepted, stored: Sequence[Stored | CaxtonError]
     ) -> Receipt | CaxtonError:
+        route, addressed = one.route, one.addressed
+        if len(route.found) == len(one.envelope.receiver) == 1 and not (
+            addressed.choices or addressed.unmet or one.refused
+        ):
+            # Most messages, in a short way.
+            outcome = self._outcome(route.found[0], stored[0])
+            if outcome.error is not None:
+                return outcome.error
+            return Receipt(message_id=one.envelope.message_id, outcomes=(outcome,))
         outcomes = {
             registration.agent: self._outcome(registration, result)
             for registration, result in zip(one.route.found, stored, strict=True)

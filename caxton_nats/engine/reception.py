@@ -22,6 +22,8 @@ from caxton_nats.engine.dispatch import Accepted
 from caxton_nats.engine.trials import Trials
 from caxton_nats.ports import ConversationStore
 
+_RUNS = AgentState.RUNNING
+
 
 class Reception:
     """Sorts out the receivers that do not take a message."""
@@ -37,6 +39,8 @@ class Reception:
             CaxtonError: no receiver takes it, for this reason of the first: AgentDraining or
                 CircuitBreakerOpen.
         """
+        if not self._trials.any and all(one.state is _RUNS for one in route.found):
+            return Accepted(addressed, route)
         drains = _in(AgentState.DRAINING, route.found)
         gone = _in(AgentState.STOPPED, route.found)
         if not drains and not gone and not self._trials.any:

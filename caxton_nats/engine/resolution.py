@@ -44,13 +44,14 @@ class Resolution:
             CaxtonError: another reason why it goes to none of its receivers.
         """
         found = route(envelope, self._registry)
-        own = [agent for agent in found.unknown if self._remote.is_own(agent)]
-        for agent in own:
-            stored = await self._store.load(agent)
-            if stored is not None:
-                self._registry.learn(*stored)
-        if own:
-            found = route(envelope, self._registry)
+        if found.unknown:
+            own = [agent for agent in found.unknown if self._remote.is_own(agent)]
+            for agent in own:
+                stored = await self._store.load(agent)
+                if stored is not None:
+                    self._registry.learn(*stored)
+            if own:
+                found = route(envelope, self._registry)
         found = await self._remote.extend(found, envelope, headers)
         if not found.found:
             raise next(iter(found.errors.values()), agent_not_found(envelope.receiver[0]))

@@ -18,7 +18,7 @@ from caxton_nats.core import codec
 from caxton_nats.core.addressing import check_lengths
 from caxton_nats.core.conversation import Terms
 from caxton_nats.core.dead_letter import Origin
-from caxton_nats.core.envelope import Envelope, with_content
+from caxton_nats.core.envelope import Claim, Envelope, with_content
 from caxton_nats.core.errors import CaxtonError, TransportError
 from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.core.lease import Health
@@ -137,7 +137,10 @@ class Router:
         checked: dict[int, Envelope] = {}
         for at, submission in enumerate(batch):
             try:
-                checked[at] = await self._take_up(self._check(submission), submission.since)
+                envelope = self._check(submission)
+                if envelope.claim is not None:
+                    envelope = await self._take_up(envelope, envelope.claim, submission.since)
+                checked[at] = envelope
             except CaxtonError as refusal:
                 results[at] = refusal
         accepted = await self._resolve_and_admit(batch, checked, results)
@@ -208,11 +211,9 @@ class Router:
         check(envelope, limits, submission.since or now)
         return envelope
 
-    async def _take_up(self, envelope: Envelope, since: datetime | None) -> Envelope:
+    async def _take_up(self, envelope: Envelope, claim: Claim, since: datetime | None) -> Envelope:
         """Fetch content that the sender uploaded because it does not fit into a request."""
-        if envelope.claim is None:
-            return envelope
-        content = await self._ports.contents.get(envelope.claim)
+        content = await self._ports.contents.get(claim)
         whole = with_content(envelope, content)
         check(whole, self._options.limits, since or self._ports.clock.now())
         return whole

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from caxton_nats.core.identifiers import AgentId, MessageId
-from caxton_nats.core.ledger import PAGE_SIZE, PAGES, REMEMBERED, Entry, Page, enter
+from caxton_nats.core.ledger import PAGE_SIZE, PAGES, REMEMBERED, SHORT, Entry, Page, enter
 from tests.core.sample import ALICE, BOB
 
 
@@ -22,14 +22,14 @@ def test_entries_go_on_the_open_page() -> None:
     assert second == Page(agent=BOB, number=3, entries=tuple(entries(3)))
 
 
-@pytest.mark.parametrize("held", [PAGE_SIZE - 1, PAGE_SIZE])
+@pytest.mark.parametrize("held", [0, SHORT - 1, SHORT, PAGE_SIZE])
 def test_page_is_never_over_full(held: int) -> None:
-    """What does not fit waits for the next page; a full page is not written again."""
+    """What does not fit waits for the next page; a page that is no longer short is left alone."""
     page = Page(agent=BOB, number=3, entries=tuple(entries(held)))
-    after, number = enter(page, entries(2, start=held))
-    room = PAGE_SIZE - held
-    assert (after.number, number) == ((3, room) if room else (4, 2))
-    assert len(after.entries) <= PAGE_SIZE
+    after, number = enter(page, entries(2 * PAGE_SIZE, start=held))
+    room = PAGE_SIZE - held if held < SHORT else PAGE_SIZE
+    assert (after.number, number) == (3 if held < SHORT else 4, room)
+    assert len(after.entries) == PAGE_SIZE
 
 
 def test_the_oldest_page_is_begun_afresh() -> None:
