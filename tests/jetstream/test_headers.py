@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
+from nats.js.api import Header
 
 from caxton_nats.jetstream import headers
 from caxton_nats.jetstream.headers import block, kept_headers, parse_block, status_of
@@ -76,6 +77,7 @@ def test_a_block_is_read_as_it_was_written() -> None:
     headers = {"One": "1", "X-two": "zwei: zwölf", "Empty": ""}
     assert parse_block(block(headers)) == headers
     assert (block({}), parse_block(b"")) == (b"", {})
+    assert parse_block(block({Header.ROLLUP: "sub"})) == {"Nats-Rollup": "sub"}
     assert parse_block(block({"a": "x\r\ny: z"})) == {"a": "x  y: z"}
     for bad in ({"a b": "x"}, {"a:": "x"}, {"": "x"}, {"ä": "x"}, {"a\n": ""}):
         with pytest.raises(ValueError, match="header"):
