@@ -29,8 +29,7 @@ CAPABILITY_PREFIX = "capability:"
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 _ESCAPED = tuple(chr(byte) if chr(byte) in _SAFE else f"={byte:02X}" for byte in range(256))
 _HEX = frozenset("0123456789ABCDEF")
-_KNOWN = 16_384
-"""Names whose check and escape are remembered: the same agents write to each other all the time."""
+_KNOWN = 16_384  # names that are remembered: the same agents write to each other all the time
 
 
 @lru_cache(maxsize=_KNOWN)
@@ -47,8 +46,7 @@ def agent_id(name: str, platform: str, *, field: str = "agent") -> AgentId:
             ``@``, text not in Unicode's composed form (NFC), or a capability.
     """
     local, at, home = name.partition("@")
-    if not at:
-        home = platform
+    home = home if at else platform
     if local.startswith(CAPABILITY_PREFIX):
         raise InvalidEnvelope("is a capability, not a name", field=field, value=ascii(name[:60]))
     _check_part(local, "local part", field)
@@ -158,12 +156,9 @@ def untoken(text: str) -> str:
 
 
 def _bad_token(text: str) -> InvalidEnvelope:
-    return InvalidEnvelope(
-        "the subject token is not an escaped agent name",
-        field="subject",
-        value=ascii(text),
-        hint="letters, digits, - and _ stand for themselves, every other byte is =XX in upper hex",
-    )
+    hint = "letters, digits, - and _ stand for themselves, every other byte is =XX in upper hex"
+    what, value = "the subject token is not an escaped agent name", ascii(text)
+    return InvalidEnvelope(what, field="subject", value=value, hint=hint)
 
 
 def _check_part(part: str, what: str, field: str) -> None:
@@ -178,7 +173,7 @@ def _check_part(part: str, what: str, field: str) -> None:
         return
     if "@" in part:
         raise InvalidEnvelope("an agent name has one @ only", field=field, value=ascii(part))
-    if any(character.isspace() for character in part):
+    if any(map(str.isspace, part)):
         raise InvalidEnvelope("an agent name has no white space", field=field, value=ascii(part))
     _check_visible(part, field)
 

@@ -15,7 +15,7 @@ from caxton_nats.core.breaker import Breaker, Breakers, CircuitBreaker, CircuitB
 from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.errors import AgentNotResponding, HandlerFailed, HandlerRejected
 from caxton_nats.core.identifiers import AgentId
-from caxton_nats.engine.handling import Ended
+from caxton_nats.engine.ended import Ended
 from caxton_nats.engine.lanes import Held
 from caxton_nats.ports import Ports
 from caxton_nats.tasks import end

@@ -18,7 +18,6 @@ from caxton_nats.core.dead_letter import Origin, is_of
 from caxton_nats.core.deadline import check_deadline
 from caxton_nats.core.disposition import (
     Ack,
-    Disposition,
     Nak,
     Reject,
     Retry,
@@ -38,6 +37,7 @@ from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.ledger import Entry
 from caxton_nats.engine import attempts, stored
 from caxton_nats.engine.away import Away, again, not_theirs
+from caxton_nats.engine.ended import Ended
 from caxton_nats.engine.lanes import Held
 from caxton_nats.engine.ledger import Ledger, Recent, entry_of
 from caxton_nats.engine.outbox import Outbox
@@ -48,24 +48,6 @@ from caxton_nats.telemetry import Action, Observer, event
 
 _Stored = tuple[Origin, datetime]
 log = logging.getLogger("caxton_nats")
-
-
-class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """How the handling of a delivery ended."""
-
-    held: Held
-    """With the number of the attempt."""
-    disposition: Disposition
-    error: CaxtonError | None = None
-    repeated: bool = False
-    """It was handled before and must only be settled."""
-    counts: bool = True
-    """Whether it was an attempt; none is one at which NATS failed, and not the handler."""
-
-    @property
-    def asks_for_receipt(self) -> bool:
-        """Whether its sender wants to know how far it is."""
-        return self.held.envelope is not None and self.held.envelope.require_receipt
 
 
 class _Left(msgspec.Struct, frozen=True, kw_only=True):

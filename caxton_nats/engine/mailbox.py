@@ -25,26 +25,23 @@ from caxton_nats.engine import stored
 from caxton_nats.engine.away import again
 from caxton_nats.engine.breaker import MailboxBreaker
 from caxton_nats.engine.burial import Burial
-from caxton_nats.engine.handling import Ended, Handling
+from caxton_nats.engine.ended import Ended
+from caxton_nats.engine.handling import Handling
 from caxton_nats.engine.hands import Hands
 from caxton_nats.engine.intake import Intake
 from caxton_nats.engine.lanes import Held, Lanes
 from caxton_nats.engine.outbox import Outbox
 from caxton_nats.engine.receipts import Stages
 from caxton_nats.engine.receiver import MailboxOptions, Receiver
+from caxton_nats.engine.room import Room
 from caxton_nats.engine.settling import Settling
 from caxton_nats.engine.takeover import TakeOver
 from caxton_nats.ports import Delivery, Ports
 from caxton_nats.tasks import end, forever
 from caxton_nats.telemetry import Action, Observer, event
 
-_MOMENT = 0.1
 _PATIENCE = 5.0
 """Seconds that the last record, and the last acks, may take when the mailbox closes."""
-_FEW, _MANY_BYTES = 64, 16 * 1024 * 1024
-"""The window of large messages, and the bytes that a window may have if it is larger."""
-_MOST_BYTES = 64 * 1024 * 1024
-"""In hand beyond the window."""
 log = logging.getLogger("caxton_nats")
 
 
@@ -87,9 +84,6 @@ class Mailbox:
             timeout=options.breaker_timeout,
             changed=self._start_handlers,
         )
-        self._changed = asyncio.Event()
-        self._typical = _MANY_BYTES // _FEW
-        """Bytes of a large message among those that came of late."""
         self._pacing = Pacing(options.concurrency)
         self._intake = Intake(agent, ports.mailboxes)
         self._settling = Settling(
@@ -100,6 +94,15 @@ class Mailbox:
             tell=self._tell,
             done=self._settled,
             failed=self._failed,
+        )
+        self._room = Room(
+            self._lanes,
+            self._intake,
+            receiver,
+            ports.clock,
+            options,
+            at_work=self._hands.__len__,
+            settling=lambda: self._settling.is_at_work,
         )
         self._take_over = TakeOver(self._lanes, self._intake, ports.attempts)
         self._loops: list[asyncio.Task[None]] = []
@@ -174,12 +177,12 @@ class Mailbox:
     async def _fetch(self) -> None:
         await self._open(urgent=False)
         self.attended.set()
-        self._take_all(await self._intake.fetch(await self._room(), urgent=False))
+        self._take_all(await self._intake.fetch(await self._room.wait(), urgent=False))
 
     async def _fetch_urgent(self) -> None:
         """The same beside it: not behind what lies in the mailbox, nor behind what is in hand."""
         await self._open(urgent=True)
-        self._take_all(await self._intake.fetch(await self._room(urgent=True), urgent=True))
+        self._take_all(await self._intake.fetch(await self._room.wait(urgent=True), urgent=True))
 
     async def _open(self, *, urgent: bool) -> None:
         await self._handling.open()
@@ -188,8 +191,8 @@ class Mailbox:
         await self._take_over.go_on(left, urgent=urgent, due=due)
 
     def _take_all(self, deliveries: Sequence[Delivery]) -> None:
-        largest = max((len(delivery.body) for delivery in deliveries), default=0)
-        self._typical = max(largest, self._typical * 9 // 10, 1)
+        if deliveries:
+            self._room.window.came(max(len(delivery.body) for delivery in deliveries))
         for delivery in deliveries:
             self._take(Held(delivery, stored.readable(delivery.body)))
         self._start_handlers()
@@ -202,51 +205,6 @@ class Mailbox:
         answer = self._lanes.take_at_once(held)
         if answer is not None:
             self._hands.begin(answer)
-
-    def _free(self, *, urgent: bool) -> int:
-        """Return how many more deliveries may come in by this way.
-
-        What waits behind an earlier message of its conversation leaves a handler idle. Then it
-        does not count, within bounds: other conversations go on.
-        """
-        options, lanes = self._options, self._lanes
-        number = lanes.number(self._intake.urgent_subject)
-        number = number if urgent else len(lanes) - number
-        most = options.wide_window - number
-        if self._receiver.waits():
-            return most
-        window = options.urgent_window if urgent else options.window
-        window = min(window, max(_FEW, _MANY_BYTES // self._typical))
-        if number >= window and not self._is_busy():
-            if lanes.bytes > _MOST_BYTES:
-                return 0
-            number -= sum(
-                self._intake.is_urgent(held.delivery) is urgent for held in lanes.held_up()
-            )
-        return min(window - number, most)
-
-    def _is_busy(self) -> bool:
-        """Return whether more work than there is in hand would only wait."""
-        return len(self._hands) >= self._options.concurrency or self._lanes.has_ready()
-
-    async def _room(self, *, urgent: bool = False) -> int:
-        """Return how many deliveries may come in, after waiting until that is at least one."""
-        while True:
-            self._changed.clear()
-            free = self._free(urgent=urgent)
-            if free > 0:
-                return free
-            due, now = self._lanes.next_due(), self._ports.clock.now()
-            if due is not None and due <= now:
-                # All in hand may wait for a head that went back. It is first in the queue now.
-                return 1
-            if self._hands or self._settling.is_at_work or due is None:
-                # Looked at again in a moment, too: a running handler may have begun to wait.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_MOMENT):
-                        await self._changed.wait()
-            else:
-                await self._ports.clock.sleep(due - now)
 
     def _start_handlers(self) -> None:
         while (held := self._next()) is not None:
@@ -263,7 +221,7 @@ class Mailbox:
         return held
 
     def _hand_ended(self) -> None:
-        self._changed.set()
+        self._room.changed.set()
         self._start_handlers()
 
     async def _work(self, held: Held) -> None:
@@ -318,22 +276,23 @@ class Mailbox:
             wait = again(held.delivery.attempt) if is_away else self._options.ack_wait
             self._lanes.block(held, now + wait)
             back.append((held.delivery, Nak(wait)))
-        self._changed.set()
+        self._room.changed.set()
         with suppress(CaxtonError):
             await self._intake.settle(back)
 
     async def _settled(self, ends: Sequence[Ended]) -> None:
+        self._room.window.settled(len(ends), self._ports.clock.now())
         for one in ends:
             await self._handling.settled(one)
             self._lanes.done(one.held)
-        self._changed.set()
+        self._room.changed.set()
         self._start_handlers()
         for one in ends:
             await self._forget_content(one)
 
     def _paced(self, disposition: Nak, took: timedelta) -> Nak:
         """Let fresh mail that waits have its share of the handlers."""
-        if not self._is_busy():
+        if not self._room.is_busy():
             return disposition
         return Nak(self._pacing.book(self._ports.clock.now(), disposition.delay, took))
 

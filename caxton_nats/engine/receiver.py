@@ -36,10 +36,10 @@ class MailboxOptions(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 16
     """Handlers at work at the same time."""
     window: int = 512
-    """Ordinary deliveries in hand at most, waiting ones included; fewer if they are large."""
-    urgent_window: int = 64
+    """Ordinary deliveries in hand at most, waiting ones included; see `core.window.Window`."""
+    urgent_window: int = 16
     """Urgent ones in hand at most, beside them."""
-    wide_window: int = 2000
+    wide_window: int = 1000
     """The same while a handler waits for an answer, which may lie behind many messages."""
     breaker_threshold: int = 10
     """Messages in a row whose handling fails until the circuit breaker opens; 0: it never does."""

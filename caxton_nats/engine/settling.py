@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from caxton_nats.core.disposition import Ack
 from caxton_nats.core.errors import CaxtonError
 from caxton_nats.core.identifiers import AgentId
-from caxton_nats.engine.handling import Ended, Handling
+from caxton_nats.engine.ended import Ended
+from caxton_nats.engine.handling import Handling
 from caxton_nats.engine.intake import Intake
 from caxton_nats.engine.lanes import Held
 from caxton_nats.engine.receipts import Stages

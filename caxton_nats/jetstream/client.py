@@ -176,6 +176,8 @@ class AttentiveClient(Client):
             NatsError: one is too large, the connection is closed, or there is none and too much
                 waits for it. In the first two cases none is written.
         """
+        if not posts:
+            return
         transport = self._transport
         if not (self._by_batch and self.is_connected and isinstance(transport, TcpTransport)):
             for post in posts:

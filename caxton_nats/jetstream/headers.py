@@ -41,12 +41,11 @@ def block(headers: Mapping[str, str]) -> bytes:
     if not headers:
         return b""
     lines = ["NATS/1.0"]
-    for name, value in headers.items():
-        if (
-            not name
-            or _SEPARATORS.intersection(name)
-            or not (name.isascii() and name.isprintable())
-        ):
+    for key, value in headers.items():
+        # nats-py's are members of an enumeration, which are written by another name.
+        name = str.__str__(key)
+        plain = name.isascii() and name.isprintable()
+        if not plain or not name or _SEPARATORS.intersection(name):
             raise ValueError(f"{name!a} is no name for a header")
         lines.append(f"{name}: {value.translate(_NO_BREAKS)}")
     return "\r\n".join((*lines, "\r\n")).encode()

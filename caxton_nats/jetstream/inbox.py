@@ -265,14 +265,12 @@ class PullInbox:
         return self._newest.get(delivery.origin) or handle_of(delivery).reply
 
     async def _post(self, answers: Sequence[tuple[Delivery, bytes]]) -> None:
-        if not answers:
-            return
         try:
             await self._connection.client.post(
                 [Post(self._settles(delivery), answer) for delivery, answer in answers]
             )
         except NatsError as error:
-            raise translate(error, f"settling {answers[0][0].origin.key}") from None
+            raise translate(error, "settling") from None
 
     async def _pull(self, batch: int, expires: float) -> None:
         request = {"batch": batch, "expires": max(int(expires * 1e9), 1_000_000)}
@@ -293,8 +291,7 @@ class PullInbox:
                 continue
             try:
                 delivery = read_delivery(frame, self._connection.losses)
-            except (ValueError, OverflowError):
-                # Who has seen the name of this inbox may write to it.
+            except (ValueError, OverflowError):  # Who knows the name of this inbox may write to it.
                 log.warning("what came from %a was not delivered by a consumer", frame.reply)
                 continue
             self._outstanding -= 1

@@ -17,7 +17,7 @@ from caxton_nats.core.identifiers import AgentId
 from caxton_nats.engine import burial, dispatch, handling, redrive, sweeper, takeover
 from caxton_nats.engine.burial import Burial
 from caxton_nats.engine.dispatch import Accepted
-from caxton_nats.engine.handling import Ended
+from caxton_nats.engine.ended import Ended
 from caxton_nats.engine.lanes import Held, Lanes
 from caxton_nats.engine.ledger import Ledger
 from caxton_nats.engine.mailbox import Mailbox
