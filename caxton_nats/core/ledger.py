@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,8 +25,11 @@ REMEMBERED = SHORT * (PAGES - 1)
 """So many are always remembered: each page but the newest has as many, if no more."""
 
 
-class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One message: by sender and message id, or by its place if it has no id."""
+class Entry(NamedTuple):
+    """One message: by sender and message id, or by its place if it has no id.
+
+    A tuple, for it is looked up many times: in JSON it is an array.
+    """
 
     sender: AgentId = AgentId("")
     message_id: MessageId = MessageId("")

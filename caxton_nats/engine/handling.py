@@ -258,11 +258,13 @@ class Handling:
 
     async def _offer(self, held: Held) -> _Left:
         """Run the handler, unless the message must not reach it."""
-        readable = await self._with_content(self._admissible(held))
-        with not_theirs():
-            await self._stages.offered(readable, self._agent, held.delivery)
-        # Again, for that took its time: between this and the handler's start is nothing.
-        check_deadline(readable, self._ports.clock.now())
+        readable = self._admissible(held)
+        if readable.claim is not None or readable.require_receipt:
+            readable = await self._with_content(readable)
+            with not_theirs():
+                await self._stages.offered(readable, self._agent, held.delivery)
+            # Again, for that took its time: between this and the handler's start is nothing.
+            check_deadline(readable, self._ports.clock.now())
         return await self._run_handler(readable, held.delivery.attempt)
 
     async def _run_handler(self, envelope: Envelope, attempt: int) -> _Left:
@@ -288,7 +290,8 @@ class Handling:
         spent = exhausted(attempt, self._options.policy, envelope.max_retries)
         if spent is not None:
             raise spent
-        check_deadline(envelope, self._ports.clock.now())
+        if envelope.reply_by is not None:
+            check_deadline(envelope, self._ports.clock.now())
         self._observe(
             event(
                 Action.DELIVERED,

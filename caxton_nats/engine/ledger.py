@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from typing import Generic, TypeVar
 
@@ -31,7 +31,11 @@ class Recent(OrderedDict[_Key, _Value], Generic[_Key, _Value]):
 
     def __setitem__(self, key: _Key, value: _Value) -> None:
         super().__setitem__(key, value)
-        if len(self) > REMEMBERED:
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what is too much."""
+        while len(self) > REMEMBERED:
             self.popitem(last=False)
 
 
@@ -82,7 +86,7 @@ class Ledger:
         """
         new = [one for one in entries if one not in self._recorded and not self._unsettled.get(one)]
         for entry in new:
-            self._unsettled[entry] = False
+            self._unsettled.setdefault(entry, False)
         self._coming += new
         async with self._writing:
             # Whoever comes first writes for all who have come meanwhile.
@@ -106,10 +110,12 @@ class Ledger:
             async with asyncio.timeout(_PATIENCE), self._writing:
                 pass
 
-    def _is_on_record(self, entry: Entry) -> None:
-        self._recorded[entry] = None
-        if entry in self._unsettled:
-            self._unsettled[entry] = True
+    def _are_on_record(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            OrderedDict.__setitem__(self._recorded, entry, None)
+            if entry in self._unsettled:
+                OrderedDict.__setitem__(self._unsettled, entry, True)
+        self._recorded.forget()
 
     async def _write(self, entries: list[Entry]) -> int:
         """Write as many as go on one page; return how many."""
@@ -127,8 +133,7 @@ class Ledger:
         revision = self._revisions.get(page.number)
         self._revisions[page.number] = await self._ledgers.save(page, revision=revision)
         self._is_sure, self._page = True, page
-        for entry in entries[:number]:
-            self._is_on_record(entry)
+        self._are_on_record(entries[:number])
         return number
 
     async def _read(self) -> None:

@@ -14,7 +14,6 @@ import msgspec
 
 from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.errors import CaxtonError
-from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.statistics import Figures
 from caxton_nats.engine import usage
 from caxton_nats.ports import Clock, Letter, Publisher, Receipt, Stored
@@ -22,6 +21,7 @@ from caxton_nats.telemetry import Action, Event, Observer
 
 _UNDER_WAY = 10_000
 """Handlers whose beginning is remembered."""
+_DELIVERED = Action.DELIVERED
 _ENDS = frozenset({Action.HANDLED, Action.RETRIED, Action.DEAD_LETTERED})
 
 
@@ -32,7 +32,7 @@ class Meter:
         self._clock = clock
         self._processor = usage.Processor()
         self._figures = Figures(node=usage.node(), started_at=clock.now())
-        self._begun: dict[tuple[AgentId, Origin | None], int] = {}
+        self._begun: dict[Origin | None, int] = {}
 
     def routed(self, results: Sequence[Receipt | CaxtonError], nanoseconds: int) -> None:
         """Count a batch that took so long from the door to its results."""
@@ -67,14 +67,14 @@ class Meter:
         )
 
     def _saw(self, happened: Event) -> None:
-        _count_one(self._figures.actions, str(happened.action))
-        key = (happened.agent, happened.origin)
-        if happened.action is Action.DELIVERED:
+        action, key = happened.action, happened.origin
+        _count_one(self._figures.actions, action)
+        if action is _DELIVERED:
             self._begun[key] = perf_counter_ns()
             if len(self._begun) > _UNDER_WAY:
                 # Its handler was cancelled, so that nothing followed.
                 del self._begun[next(iter(self._begun))]
-        elif happened.action in _ENDS and (began := self._begun.pop(key, None)) is not None:
+        elif action in _ENDS and (began := self._begun.pop(key, None)) is not None:
             self._figures.handling.record((perf_counter_ns() - began) // 1000)
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -58,15 +57,14 @@ class Context:
         self._unreadable: InvalidEnvelope | None = None
         self._collected: list[Envelope] | None = None
 
-    @contextmanager
-    def collecting(self) -> Iterator[list[Envelope]]:
-        """Collect the answers that are given during the body; later ones are sent at once."""
-        collected: list[Envelope] = []
-        self._collected = collected
-        try:
-            yield collected
-        finally:
-            self._collected = None
+    def collect(self) -> None:
+        """Collect the answers that are given from now on."""
+        self._collected = []
+
+    def collected(self) -> list[Envelope]:
+        """Return what was collected; later answers are sent at once."""
+        collected, self._collected = self._collected or [], None
+        return collected
 
     def forget_answers(self) -> None:
         """Send none of what was collected so far."""

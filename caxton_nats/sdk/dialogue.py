@@ -90,12 +90,10 @@ class Dialogue:
             self._requests[envelope.in_reply_to].set_result(context)
             return ()
         handler = self._find(envelope)
-        with joined_trace(envelope), context.collecting() as answers:
-            if handler is None:
-                await _no_handler(context)
-            else:
-                await _call(handler, context)
-        return answers
+        if not envelope.traceparent:
+            return await _answers(handler, context)
+        with joined_trace(envelope):
+            return await _answers(handler, context)
 
     def _find(self, envelope: Envelope) -> _Handler | None:
         for key in (envelope.performative, ANY):
@@ -103,6 +101,18 @@ class Dialogue:
                 if not handler.protocol or handler.protocol == envelope.protocol:
                     return handler
         return None
+
+
+async def _answers(handler: _Handler | None, context: Context) -> Sequence[Envelope]:
+    context.collect()
+    try:
+        if handler is None:
+            await _no_handler(context)
+        else:
+            await _call(handler, context)
+    finally:
+        answers = context.collected()
+    return answers
 
 
 async def _call(handler: _Handler, context: Context) -> None:

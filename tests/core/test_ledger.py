@@ -59,5 +59,5 @@ def test_page_is_bounded() -> None:
 def test_page_is_readable() -> None:
     """It is JSON that says what was handled, by name."""
     page = Page(agent=BOB, number=0, entries=(Entry(ALICE, MessageId("m-1")),))
-    text = '{"agent":"bob@here","number":0,"entries":[{"sender":"alice@here","message_id":"m-1"}]}'
+    text = '{"agent":"bob@here","number":0,"entries":[["alice@here","m-1",null,null]]}'
     assert msgspec.json.encode(page).decode() == text

@@ -39,7 +39,7 @@ def test_answers_come_back(answers: tuple[object, ...]) -> None:
 def test_commit_is_readable() -> None:
     """It is JSON in which the answers are what they are, not text in text."""
     shown = msgspec.json.decode(msgspec.json.encode(with_answers(BARE, ANSWERS)))
-    assert shown["entry"] == {"sender": "alice@here", "message_id": "m-1"}
+    assert shown["entry"] == ["alice@here", "m-1", None, None]
     assert [one["message_id"] for one in shown["answers"]] == ["a-1", "a-2"]
 
 
