@@ -1,0 +1,179 @@
+"""One round of one contestant: a server of its own, processes of their own, one clock for all.
+
+A participant says "ready" on its standard output, begins at "go" on its standard input, ends by
+itself or at "stop", and says in JSON what it has done and how much processor time that took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass, field
+from time import monotonic, process_time
+from typing import Any
+
+from caxton_nats.jetstream.embedded import EmbeddedOptions, EmbeddedServer
+
+PATIENCE = 120.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Job:
+    """What a participant is told."""
+
+    url: str = ""
+    name: str = "m"
+    messages: int = 10_000
+    size: int = 256
+    door: str = "service"
+    receivers: list[str] = field(default_factory=lambda: ["bob"])
+    senders: list[str] = field(default_factory=lambda: ["alice"])
+    more: dict[str, Any] = field(default_factory=dict)
+
+    async def go(self) -> None:
+        """Say that everything is ready, and return when it begins."""
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        _Began.at, _Began.cpu = monotonic(), process_time()
+
+    async def stopped(self) -> None:
+        """Return when told to stop."""
+        await asyncio.to_thread(sys.stdin.readline)
+
+
+class _Began:
+    at = cpu = 0.0
+
+
+Role = Callable[[Job], Awaitable[dict[str, Any]]]
+
+
+def play(arguments: Sequence[str], roles: Mapping[str, Role]) -> None:
+    """Be a participant: ``MODULE ROLE JOB``."""
+    job = Job(**json.loads(arguments[2]))
+    figures = asyncio.run(_measured(roles[arguments[1]], job))
+    print(json.dumps(figures), flush=True)
+
+
+async def _measured(role: Role, job: Job) -> dict[str, Any]:
+    figures = await role(job)
+    return {
+        "began": _Began.at,
+        "ended": monotonic(),
+        "cpu": process_time() - _Began.cpu,
+        **figures,
+    }
+
+
+@dataclass
+class Participant:
+    """A process of the round."""
+
+    name: str
+    module: str
+    role: str
+    job: Job
+    waits: bool = False
+    """It goes on until it is told to stop."""
+
+
+@dataclass
+class Round:
+    """What a round has brought."""
+
+    messages: int
+    seconds: float
+    cpu: dict[str, float]
+    """Microseconds for a message, by participant; of the server as ``server``."""
+    said: dict[str, dict[str, Any]]
+
+    @property
+    def rate(self) -> float:
+        """Messages a second, from the first to be sent to the last to be handled."""
+        return self.messages / self.seconds
+
+    @property
+    def cost(self) -> float:
+        """Microseconds of all processes for a message."""
+        return sum(self.cpu.values())
+
+
+@asynccontextmanager
+async def a_server(durability: str = "process") -> AsyncIterator[EmbeddedServer]:
+    """Yield a server that nobody else uses."""
+    async with EmbeddedServer(EmbeddedOptions(durability=durability)) as server:
+        yield server
+
+
+async def play_round(server: EmbeddedServer, participants: Sequence[Participant]) -> Round:
+    """Have the participants do their parts, the first of which sends."""
+    async with AsyncExitStack() as stack:
+        processes = [await stack.enter_async_context(_process(one)) for one in participants]
+        for process, one in zip(processes, participants, strict=True):
+            line = await _line(process)
+            if line != "ready":
+                raise RuntimeError(f"{one.name} is not ready: {line}")
+        before = _cpu_of(server.pid)
+        for process in processes:
+            await _say(process, "go")
+        said: dict[str, dict[str, Any]] = {}
+        for wanted in (False, True):
+            for process, one in zip(processes, participants, strict=True):
+                if one.waits is wanted:
+                    if wanted:
+                        await _say(process, "stop")
+                    said[one.name] = json.loads(await _line(process))
+        used = _cpu_of(server.pid) - before
+    job = participants[0].job
+    began = said[participants[0].name]["began"]
+    ended = max(one["ended"] for one in said.values() if "handled" in one)
+    handled = sum(one.get("handled", 0) for one in said.values())
+    if handled != job.messages:
+        raise RuntimeError(f"{handled} of {job.messages} messages were handled")
+    cpu = {name: one["cpu"] / job.messages * 1e6 for name, one in said.items()}
+    cpu["server"] = used / job.messages * 1e6
+    return Round(job.messages, ended - began, cpu, said)
+
+
+@asynccontextmanager
+async def _process(one: Participant) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", one.module, one.role, json.dumps(asdict(one.job))),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def _say(process: asyncio.subprocess.Process, word: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(f"{word}\n".encode())
+    await process.stdin.drain()
+
+
+async def _line(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE):
+        line = await process.stdout.readline()
+    if not line:
+        raise RuntimeError(f"a participant ended with {await process.wait()} and said nothing")
+    return line.decode().strip()
+
+
+def _cpu_of(pid: int) -> float:
+    """Return the processor time of a process in seconds (to a hundredth)."""
+    with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123, ASYNC230 - a file of the kernel's
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
