@@ -10,16 +10,16 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
 from time import monotonic, process_time
-from typing import Any
+from typing import Any, Literal
 
 from caxton_nats.jetstream.embedded import EmbeddedOptions, EmbeddedServer
 
 PATIENCE = 120.0
+Durability = Literal["process", "power"]
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -105,7 +105,9 @@ class Round:
 
 
 @asynccontextmanager
-async def a_server(durability: str = "process") -> AsyncIterator[EmbeddedServer]:
+async def a_server(
+    durability: Literal["process", "power"] = "process",
+) -> AsyncIterator[EmbeddedServer]:
     """Yield a server that nobody else uses."""
     async with EmbeddedServer(EmbeddedOptions(durability=durability)) as server:
         yield server
@@ -174,6 +176,6 @@ async def _line(process: asyncio.subprocess.Process) -> str:
 
 def _cpu_of(pid: int) -> float:
     """Return the processor time of a process in seconds (to a hundredth)."""
-    with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123, ASYNC230 - a file of the kernel's
+    with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123 - a file of the kernel's
         fields = stat.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS

@@ -188,14 +188,14 @@ async def producer(job: Job) -> dict[str, Any]:
 
     await client.listen("sent", on_answers)
     await job.go()
-    subject = "route" if job.door == "service" else "submit"
+    subject = b"route" if job.door == "service" else b"submit"
     given = bodies(job)
     for at in range(0, len(given), WINDOW // 2):
         while at - confirmed > WINDOW // 2:
             heard.clear()
             await heard.wait()
         part = given[at : at + WINDOW // 2]
-        client.write([b"PUB %s sent %d\r\n%s\r\n" % (subject.encode(), len(one), one) for one in part])
+        client.write([b"PUB %s sent %d\r\n%s\r\n" % (subject, len(one), one) for one in part])
     while confirmed < job.messages:
         heard.clear()
         await heard.wait()
@@ -224,12 +224,15 @@ async def agent(job: Job) -> dict[str, Any]:
         left[at] = PULL
         request = b'{"batch":%d,"expires":60000000000}' % PULL
         return b"PUB $JS.API.CONSUMER.MSG.NEXT.MAIL.%s mine.%d %d\r\n%s\r\n" % (
-            name.encode(), at, len(request), request,
+            name.encode(),
+            at,
+            len(request),
+            request,
         )
 
     def on_mail(frames: list[Frame]) -> None:
         out: list[bytes] = []
-        for subject, reply, data in frames:
+        for _, reply, data in frames:
             message = decode(data)
             seen.add(message.message_id)
             out.append(b"PUB %s 4\r\n+ACK\r\n" % reply)

@@ -19,7 +19,7 @@ from caxton_nats.core.errors import CaxtonError, TransportError
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.performatives import Performative
 from caxton_nats.engine.platform import Platform
-from caxton_nats.jetstream.doors import receipt_body
+from caxton_nats.jetstream.answers import result_body
 from caxton_nats.ports import Receipt, Submission
 
 Sender = Annotated[str, typer.Argument(metavar="SENDER", help="Who sends; need not be registered.")]
@@ -296,7 +296,7 @@ def _show_receipt(receipt: Receipt, *, as_json: bool) -> int:
         titles.append("chosen")
     rows = [row[: len(titles)] for row in rows]
     show(
-        receipt_body(receipt),
+        result_body(receipt),
         f"message {receipt.message_id}",
         table(*titles, rows=rows, right=("sequence",)),
         as_json=as_json,

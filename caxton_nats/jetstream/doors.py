@@ -1,15 +1,14 @@
-"""The doors of the router service on core NATS: ``caxton.send.*`` and registration.
+"""The doors of the router service on core NATS: registration, states, and ``caxton.send.*``.
 
-All routers share a queue group, so each request meets one of them. Requests that come in together
-are routed as one batch. The sender is the last token of the subject: that is what NATS permissions
-can restrict, and a body that says otherwise is refused.
+All routers share a queue group, so each request meets one of them. The sender is the last token of
+the subject: that is what NATS permissions can restrict, and a body that says otherwise is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -25,14 +24,14 @@ from caxton_nats.core.lifecycle import seconds
 from caxton_nats.core.reading import UNREADABLE, complaint, repeated
 from caxton_nats.core.registry import AgentState
 from caxton_nats.jetstream import subjects
+from caxton_nats.jetstream.answers import error_body, respond
 from caxton_nats.jetstream.connection import Connection
-from caxton_nats.jetstream.headers import kept_headers
-from caxton_nats.jetstream.waiting import MOST, Waiting, refusal
-from caxton_nats.ports import Door, Outcome, Receipt, Registrar, Submission
+from caxton_nats.jetstream.send_door import QUEUE_GROUP, SEND, SendDoor
+from caxton_nats.jetstream.waiting import MOST, refusal
+from caxton_nats.ports import Door, Registrar
 from caxton_nats.tasks import Workers, end
 
 T = TypeVar("T")
-QUEUE_GROUP = "caxton-router"
 log = logging.getLogger("caxton_nats.jetstream")
 Answer = Callable[[AgentId, bytes], Awaitable[dict[str, Any]]]
 
@@ -95,17 +94,14 @@ class Doors:
         self._door = door
         self._registrar = registrar
         self._platform = platform
-        self._workers = workers
-        self._requests = Waiting()
+        self._sending = SendDoor(connection, door, platform=platform, workers=workers)
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._worker: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Begin to answer."""
-        self._worker = asyncio.create_task(self._send_forever(), name="send door")
+        await self._sending.open()
         for subject, callback in (
-            (subjects.SEND, self._let_wait),
             (subjects.REGISTER, self._in_task(self._register)),
             (subjects.DEREGISTER, self._in_task(self._deregister)),
             (subjects.HEARTBEAT, self._in_task(self._heartbeat)),
@@ -119,7 +115,7 @@ class Doors:
                 )
             )
         # Who was told that the doors are open may send at once.
-        await self._connection.listening(*(one.subject for one in self._subscriptions))
+        await self._connection.listening(SEND, *(one.subject for one in self._subscriptions))
 
     async def close(self, *, within: float = 10.0) -> None:
         """Refuse new requests, answer those that are in, if that takes no more seconds than these.
@@ -132,65 +128,11 @@ class Doors:
                     await subscription.drain()  # type: ignore[no-untyped-call]
             except (NatsError, TimeoutError) as error:
                 log.warning("closing the door %s: %r", subscription.subject, error)
-        if self._worker is not None:
-            await end([self._worker])
-        answering = asyncio.create_task(self._answer_all())
-        await asyncio.wait({answering}, timeout=within)
-        await end([answering, *self._tasks])
-
-    async def _answer_all(self) -> None:
-        while self._requests:
-            await self._workers.turns.acquire()
-            self._start(self._send_batch(self._waiting()))
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _send_forever(self) -> None:
-        while True:
-            first = await self._requests.get()
-            try:
-                # What comes in while all workers are busy shares the next batch.
-                await self._workers.turns.acquire()
-            except asyncio.CancelledError:
-                self._requests.put_back(first)
-                raise
-            self._start(self._send_batch([first, *self._waiting(1)]))
-
-    def _waiting(self, taken: int = 0) -> list[Msg]:
-        return self._requests.take(self._workers.batch_size - taken)
-
-    async def _let_wait(self, message: Msg) -> None:
-        try:
-            self._requests.put(message)
-        except CaxtonError as error:
-            await self._respond(message, error_body(error))
-
-    async def _send_batch(self, messages: Sequence[Msg]) -> None:
-        """Route the batch and answer it; its turn ends with it."""
-        try:
-            await self._route(messages)
-        finally:
-            self._workers.turns.release()
-
-    async def _route(self, messages: Sequence[Msg]) -> None:
-        submissions: list[Submission] = []
-        senders: list[Msg] = []
-        for message in messages:
-            try:
-                submissions.append(self._submission(message))
-                senders.append(message)
-            except CaxtonError as error:
-                await self._respond(message, error_body(error))
-        results = await self._door.send(submissions)
-        for message, result in zip(senders, results, strict=True):
-            body = error_body(result) if isinstance(result, CaxtonError) else receipt_body(result)
-            await self._respond(message, body)
-
-    def _submission(self, message: Msg) -> Submission:
-        return Submission(
-            sender=subjects.agent_of(message.subject, self._platform),
-            body=bytes(message.data),
-            headers=kept_headers(message.headers),
+        answering = asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(
+            self._sending.close(within=within), asyncio.wait([answering], timeout=within)
         )
+        await end(self._tasks)
 
     async def _register(self, agent: AgentId, body: bytes) -> dict[str, Any]:
         hint = '{"capabilities": ["translate"]}, or nothing'
@@ -253,17 +195,7 @@ class Doors:
         await self._respond(message, body)
 
     async def _respond(self, message: Msg, body: dict[str, Any]) -> None:
-        if not subjects.may_be_answered(message.reply):
-            return
-        answer = msgspec.json.encode(body)
-        limit = self._connection.max_payload
-        if len(answer) > limit:
-            # Unanswered, what was done would look as if nobody had heard of it.
-            answer = msgspec.json.encode(error_body(_too_long(limit, len(answer))))
-        try:
-            await self._connection.client.publish(message.reply, answer)
-        except NatsError as error:
-            log.warning("a request on %s has no answer: %r", message.subject, error)
+        await respond(self._connection, [(message.subject, message.reply, body)])
 
     def _start(self, work: Any) -> None:
         task: asyncio.Task[None] = asyncio.create_task(work)
@@ -285,38 +217,3 @@ def _read(body: bytes, kind: type[T], hint: str) -> T:
     if twice is not None:
         raise InvalidEnvelope("is given twice", field=shown(twice))
     return found
-
-
-def receipt_body(receipt: Receipt) -> dict[str, Any]:
-    """Return a receipt as what a client of any language reads."""
-    return {
-        "message_id": receipt.message_id,
-        "receivers": [_outcome_body(outcome) for outcome in receipt.outcomes],
-    }
-
-
-def error_body(error: CaxtonError) -> dict[str, Any]:
-    """Return an error as what a client of any language reads."""
-    return {"error": error.to_dict()}
-
-
-def _too_long(limit: int, size: int) -> CaxtonError:
-    return TransportError(
-        "it was done, but the answer is larger than the server's max_payload",
-        limit=limit,
-        value=size,
-        hint="name fewer receivers at once; sending again with the same message id is safe",
-    )
-
-
-def _outcome_body(outcome: Outcome) -> dict[str, Any]:
-    chosen = {"target": outcome.target, "reason": outcome.reason} if outcome.target else {}
-    if outcome.error is not None:
-        return {"receiver": outcome.receiver, **chosen, **error_body(outcome.error)}
-    return {
-        "receiver": outcome.receiver,
-        **chosen,
-        "stream": outcome.stream,
-        "sequence": outcome.sequence,
-        "duplicate": outcome.duplicate,
-    }

@@ -30,6 +30,8 @@ from caxton_nats.ports import (
 from caxton_nats.ports.doors import REACH_WAIT
 
 T = TypeVar("T")
+_GROUP, _GROUP_BYTES, _GROUP_RECEIVERS = 250, 256 * 1024, 1_000
+"""Messages of one request, their bytes, and receivers, whose outcomes make the answer long."""
 TRIES = 3
 """A request without an answer is repeated: the message id makes that safe."""
 log = logging.getLogger("caxton_nats.jetstream")
@@ -47,8 +49,44 @@ class ServiceClient:
         self._max_body = max_body
 
     async def send(self, batch: Sequence[Submission]) -> list[Receipt | CaxtonError]:
-        """Send each message as a request (see `ports.Door`)."""
-        return list(await asyncio.gather(*(self._send(submission) for submission in batch)))
+        """Send the messages in as few requests as they take (see `ports.Door`)."""
+        if len(batch) == 1:
+            return [await self._send(batch[0])]
+        results: list[Receipt | CaxtonError | None] = [None] * len(batch)
+        alone, groups = self._grouped(batch)
+
+        async def one(at: int) -> None:
+            results[at] = await self._send(batch[at])
+
+        async def many(group: _Group) -> None:
+            for at, result in zip(group.at, await self._send_group(group), strict=True):
+                results[at] = result
+
+        # All at once, and each on its way in the order in which they are given.
+        await asyncio.gather(*map(many, groups), *map(one, alone))
+        return [result for result in results if result is not None]
+
+    def _grouped(self, batch: Sequence[Submission]) -> tuple[list[int], list[_Group]]:
+        """Return which messages go in requests of their own, and which together."""
+        alone: list[int] = []
+        groups: list[_Group] = []
+        for at, one in enumerate(batch):
+            body = one.body if one.envelope is None else codec.encode(one.envelope)
+            if len(body) > min(self._max_body, _GROUP_BYTES):
+                alone.append(at)
+                continue
+            number = 1 if one.envelope is None else len(one.envelope.receiver)
+            if not groups or not groups[-1].takes(one.sender, len(body), number):
+                groups.append(_Group(one.sender))
+            groups[-1].add(at, body, number)
+        return alone, groups
+
+    async def _send_group(self, group: _Group) -> Sequence[Receipt | CaxtonError]:
+        body = b"[" + b",".join(group.bodies) + b"]"
+        try:
+            return await self._ask(subjects.SEND, group.sender, body, group.read)
+        except CaxtonError as error:
+            return [error] * len(group.at)
 
     async def receipts(self, sender: AgentId, message_id: MessageId) -> list[StagedReceipt]:
         """Ask the service (see `ports.Door`); it tells of the sender's own messages only."""
@@ -140,7 +178,7 @@ class ServiceClient:
         subject: str,
         agent: AgentId,
         body: bytes,
-        read: Callable[[dict[str, Any]], T],
+        read: Callable[[Any], T],
         *,
         patient: bool = False,
     ) -> T:
@@ -168,11 +206,49 @@ class ServiceClient:
         return _read(data, subject, read)
 
 
-def _read(data: bytes, subject: str, read: Callable[[dict[str, Any]], T]) -> T:
+class _Group:
+    """Messages of one sender that go in one request."""
+
+    def __init__(self, sender: AgentId) -> None:
+        self.sender = sender
+        self.at: list[int] = []
+        """Their places among all."""
+        self.bodies: list[bytes] = []
+        self._bytes = self._receivers = 0
+
+    def takes(self, sender: AgentId, size: int, receivers: int) -> bool:
+        """Return whether it has room for one more."""
+        return (
+            sender == self.sender
+            and len(self.at) < _GROUP
+            and self._bytes + size <= _GROUP_BYTES
+            and self._receivers + receivers <= _GROUP_RECEIVERS
+        )
+
+    def add(self, at: int, body: bytes, receivers: int) -> None:
+        """Take one more."""
+        self.at.append(at)
+        self.bodies.append(body)
+        self._bytes += len(body)
+        self._receivers += receivers
+
+    def read(self, answer: Any) -> list[Receipt | CaxtonError]:
+        """Return what the answer says of each."""
+        results = [_result(one) for one in answer]
+        if len(results) != len(self.at):
+            raise TypeError(f"{len(results)} results for {len(self.at)} messages")
+        return results
+
+
+def _result(answer: dict[str, Any]) -> Receipt | CaxtonError:
+    return CaxtonError.from_dict(answer["error"]) if "error" in answer else _receipt(answer)
+
+
+def _read(data: bytes, subject: str, read: Callable[[Any], T]) -> T:
     """Return what the answer says, or raise the error that it is; anybody may have answered."""
     try:
-        answer = msgspec.json.decode(data, type=dict[str, Any])
-        if "error" not in answer:
+        answer = msgspec.json.decode(data, type=dict[str, Any] | list[dict[str, Any]])
+        if isinstance(answer, list) or "error" not in answer:
             return read(answer)
         told = CaxtonError.from_dict(answer["error"])
     except (*UNREADABLE, KeyError, TypeError, AttributeError) as error:

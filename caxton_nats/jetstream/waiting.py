@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from nats.aio.msg import Msg
-
 from caxton_nats.core.errors import QueueFull
+from caxton_nats.jetstream.wire import Frame
 
 MOST = 10_000
 """Requests that wait, or are being answered, at most."""
@@ -21,7 +20,7 @@ class Waiting:
     """First in, first out; who comes when it is full is refused."""
 
     def __init__(self) -> None:
-        self._messages: deque[Msg] = deque()
+        self._messages: deque[Frame] = deque()
         self._bytes = 0
         self._some = asyncio.Event()
 
@@ -29,7 +28,7 @@ class Waiting:
         """Return how many wait."""
         return len(self._messages)
 
-    def put(self, message: Msg) -> None:
+    def put(self, message: Frame) -> None:
         """Let it wait.
 
         Raises:
@@ -42,13 +41,13 @@ class Waiting:
         self._bytes += size
         self._some.set()
 
-    def put_back(self, message: Msg) -> None:
+    def put_back(self, message: Frame) -> None:
         """Let it be the first again."""
         self._messages.appendleft(message)
         self._bytes += len(message.data)
         self._some.set()
 
-    async def get(self) -> Msg:
+    async def get(self) -> Frame:
         """Return the first, as soon as there is one."""
         while not self._messages:
             self._some.clear()
@@ -56,10 +55,16 @@ class Waiting:
         (first,) = self.take(1)
         return first
 
-    def take(self, number: int) -> list[Msg]:
-        """Return up to so many, without waiting."""
-        taken = [self._messages.popleft() for _ in range(min(number, len(self._messages)))]
-        self._bytes -= sum(len(message.data) for message in taken)
+    def take(self, number: int, most_bytes: int = MOST_BYTES) -> list[Frame]:
+        """Return up to so many, and one of any size, without waiting."""
+        taken: list[Frame] = []
+        size = 0
+        while self._messages and len(taken) < number:
+            size += len(self._messages[0].data)
+            if taken and size > most_bytes:
+                break
+            taken.append(self._messages.popleft())
+            self._bytes -= len(taken[-1].data)
         return taken
 
 

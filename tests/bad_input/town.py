@@ -101,6 +101,11 @@ class Town:
         answer = await self.connection.api("STREAM.LIST")
         return {one["config"]["name"]: one["state"]["last_seq"] for one in answer["streams"]}
 
+    async def mailed(self) -> int:
+        """Return how many messages have been stored in mailboxes."""
+        marks = await self.marks()
+        return sum(last for name, last in marks.items() if name.startswith("CAXTON_MAILBOX"))
+
     async def worked_off(self) -> None:
         """Wait until nothing is left at the store-and-forward door."""
 

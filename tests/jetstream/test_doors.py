@@ -181,7 +181,7 @@ async def test_requests_that_come_together(connection: Connection, behind: Behin
     behind.passes.clear()
     many = [asyncio.create_task(ask(connection, "send.alice")) for _ in range(51)]
     # One is out of the queue already, and waits for its turn.
-    await eventually(lambda: sum(behind.batches) + len(doors._requests) + 1 == len(many))
+    await eventually(lambda: sum(behind.batches) + len(doors._sending._requests) + 1 == len(many))
     assert len(behind.batches) == 2
     behind.passes.set()
     assert len(await asyncio.gather(*many)) == 51
@@ -244,10 +244,10 @@ async def test_closing_answers_what_is_in(
         asyncio.create_task(ask(connection, "deregister.bob")),
     ]
     waits = number == 1
-    await eventually(lambda: sum(behind.batches) + len(doors._requests) + waits == 30)
+    await eventually(lambda: sum(behind.batches) + len(doors._sending._requests) + waits == 30)
     closing = asyncio.create_task(doors.close())
     # From here on nobody else takes up what waits.
-    await eventually(lambda: doors._worker is not None and doors._worker.done())
+    await eventually(lambda: doors._sending._worker is not None and doors._sending._worker.done())
     behind.passes.set()
     await closing
     assert len(await asyncio.gather(*requests)) == 31
@@ -260,8 +260,8 @@ async def test_closing_without_a_connection(embedded_url: str, behind: Behind) -
     await doors.open()
     await connection.close()
     await doors.close()
-    assert doors._worker is not None
-    assert doors._worker.done()
+    assert doors._sending._worker is not None
+    assert doors._sending._worker.done()
 
 
 async def test_heartbeats_and_releases(connection: Connection, doors: Doors) -> None:
