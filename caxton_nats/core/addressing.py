@@ -10,7 +10,7 @@ from caxton_nats.core.identifiers import AgentId, agent_id
 
 def identifiers(names: tuple[str, ...], platform: str, field: str) -> tuple[AgentId, ...]:
     """Return the checked identifiers of agents; see `agent_id`."""
-    return tuple(agent_id(name, platform, field=field) for name in names)
+    return tuple([agent_id(name, platform, field=field) for name in names]) if names else ()
 
 
 def receiver(name: str, platform: str) -> AgentId:

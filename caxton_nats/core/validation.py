@@ -107,7 +107,7 @@ def complete(
         message_id=check_message_id(envelope.message_id or new_id()),
         performative=str(performative(envelope.performative)),
         sender=sender,
-        receiver=tuple(receiver(name, platform) for name in envelope.receiver),
+        receiver=tuple([receiver(name, platform) for name in envelope.receiver]),
         reply_to=identifiers(envelope.reply_to, platform, "reply_to"),
         created_at=_utc(envelope.created_at, "created_at") or now,
         reply_by=deadline(_utc(envelope.reply_by, "reply_by"), envelope.timeout, now),

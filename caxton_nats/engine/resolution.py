@@ -52,7 +52,8 @@ class Resolution:
                     self._registry.learn(*stored)
             if own:
                 found = route(envelope, self._registry)
-        found = await self._remote.extend(found, envelope, headers)
+        if found.unknown or not self._remote.is_own(envelope.sender):
+            found = await self._remote.extend(found, envelope, headers)
         if not found.found:
             raise next(iter(found.errors.values()), agent_not_found(envelope.receiver[0]))
         return found
