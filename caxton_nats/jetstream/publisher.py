@@ -97,7 +97,7 @@ class JetStreamPublisher:
 
     @property
     def _answers(self) -> str:
-        return f"{self._inbox}.>"
+        return f"{self._inbox}.*"
 
     def new_id(self) -> str:
         """Return a ``Nats-Msg-Id`` that no other write has."""
@@ -229,7 +229,7 @@ class JetStreamPublisher:
                 if len(post.body) + len(headers) > room:
                     batch.put(at, translate(MaxPayloadError(), f"publish to {post.subject}"))
                 else:
-                    frames.append(wire.Post(post.subject, post.body, f"{answers}.{at}", headers))
+                    frames.append(wire.Post(post.subject, post.body, f"{answers}-{at}", headers))
             try:
                 await client.post(frames)
             except (NatsError, ValueError) as error:
@@ -239,7 +239,7 @@ class JetStreamPublisher:
     def _hear(self, frames: list[wire.Frame]) -> None:
         begins = len(self._inbox) + 1
         for frame in frames:
-            number, _, at = frame.subject[begins:].partition(b".")
+            number, _, at = frame.subject[begins:].partition(b"-")
             batch = self._batches.get(number)
             # Who has seen the name of this inbox may write to it.
             if batch is None or not at.isdigit() or int(at) >= len(batch.posts):

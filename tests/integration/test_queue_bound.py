@@ -46,7 +46,12 @@ async def test_bound_is_exact(lab: Lab, door: str) -> None:
 
     await lab.start(bob, platform)
     await asyncio.wait_for(second.wait(), 5)
-    # The first is settled (the second has begun after it): there is room for one, not for two.
+
+    async def one_is_settled() -> bool:
+        return (await platform.ports.mailboxes.status(bob.id)).pending == LIMIT - 1
+
+    # There is room for one then, not for two.
+    await eventually(one_is_settled)
     receipt = await alice.send("inform", "bob", LIMIT, message_id="patient")
     assert receipt.outcomes[0].duplicate is False
     with pytest.raises(QueueFull):
