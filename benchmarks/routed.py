@@ -25,9 +25,7 @@ CHUNK = 1_000
 
 def settings(job: Job, **more: Any) -> Settings:
     """Return the settings of a participant."""
-    chosen = {"queue_size": 100_000, "request_timeout": 30.0, "registration_timeout": 30.0}
-    known = {name: value for name, value in chosen.items() if name in Settings.model_fields}
-    return Settings(nats_url=job.url, **known, **more)
+    return Settings(nats_url=job.url, queue_size=100_000, request_timeout=30.0, **more)
 
 
 async def sender(job: Job) -> dict[str, Any]:
@@ -40,7 +38,7 @@ async def sender(job: Job) -> dict[str, Any]:
         )
         agents = [Agent(name) for name in job.senders]
         await stack.enter_async_context(started(platform, *agents))
-        send = submitting(job) if job.door == "submit" else sending
+        send = submitting if job.door == "submit" else sending
         await job.go()
         share = job.messages // len(agents)
         await asyncio.gather(*(send(job, one, share) for one in agents))
@@ -60,38 +58,34 @@ async def sending(job: Job, agent: Agent, number: int) -> None:
                 raise result
 
 
-def submitting(job: Job) -> Any:
-    """Return what stores messages for the router, as any NATS client would."""
+async def submitting(job: Job, agent: Agent, number: int) -> None:
+    """Store messages for the router, as any NATS client would."""
+    connection = await connect_nats(job.url, name="submitter")
+    acked, heard = 0, asyncio.Event()
 
-    async def submit(job: Job, agent: Agent, number: int) -> None:
-        connection = await connect_nats(job.url, name="submitter")
-        acked, heard = 0, asyncio.Event()
+    def hear(frames: list[Frame]) -> None:
+        nonlocal acked
+        assert not any(b'"error"' in frame.data for frame in frames), frames[0]
+        acked += len(frames)
+        heard.set()
 
-        def hear(frames: list[Frame]) -> None:
-            nonlocal acked
-            assert not any(b'"error"' in frame.data for frame in frames), frames[0]
-            acked += len(frames)
-            heard.set()
-
-        answers = connection.client.new_inbox()
-        await connection.client.listen(answers, hear)
-        content, subject = "x" * job.size, f"{subjects.SUBMIT}.{agent.name}"
-        for start in range(0, number, CHUNK // 2):
-            while start - acked > CHUNK // 2:
-                heard.clear()
-                await heard.wait()
-            posts: list[Post] = []
-            for at in range(start, min(start + CHUNK // 2, number)):
-                message = agent.message("inform", job.receivers[at % len(job.receivers)], content)
-                head = block({"Nats-Msg-Id": message.message_id})
-                posts.append(Post(subject, codec.encode(message), answers, head))
-            await connection.client.post(posts)
-        while acked < number:
+    answers = connection.client.new_inbox()
+    await connection.client.listen(answers, hear)
+    content, subject = "x" * job.size, f"{subjects.SUBMIT}.{agent.name}"
+    for start in range(0, number, CHUNK // 2):
+        while start - acked > CHUNK // 2:
             heard.clear()
             await heard.wait()
-        await connection.close()
-
-    return submit
+        posts: list[Post] = []
+        for at in range(start, min(start + CHUNK // 2, number)):
+            message = agent.message("inform", job.receivers[at % len(job.receivers)], content)
+            head = block({"Nats-Msg-Id": message.message_id})
+            posts.append(Post(subject, codec.encode(message), answers, head))
+        await connection.client.post(posts)
+    while acked < number:
+        heard.clear()
+        await heard.wait()
+    await connection.close()
 
 
 async def router(job: Job) -> dict[str, Any]:
@@ -139,7 +133,8 @@ async def registered(platform: Platform, job: Job) -> None:
 
 async def emptied(platform: Platform, agent: Agent) -> None:
     """Return when all is settled: what is handled and not acknowledged is not done."""
-    while (await platform.ports.mailboxes.status(agent.id)).pending:
+    # Nobody tells: it is the server that is asked.
+    while (await platform.ports.mailboxes.status(agent.id)).pending:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
 
 
