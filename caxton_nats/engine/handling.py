@@ -175,16 +175,16 @@ class Handling:
         if buried is not None:
             return buried
         earlier = await attempts.earlier(self._ports.attempts, held.delivery)
-        if self._is_suspect(held.delivery, earlier):
-            async with self._one_suspect:
-                if self._stopping:
-                    return None
-                ended = await self._attempt(held, earlier, entry)
-                await self._remember(ended, entry)
-                # Within its turn: the next one may end this process. Whatever ends this task.
-                if entry in self._ledger:
-                    await asyncio.shield(self._ledger.enter(entry))
-                return ended
+        if not self._is_suspect(held.delivery, earlier):
+            return await self._attempt_and_remember(held, earlier, entry)
+        async with self._one_suspect:
+            ended = await self._attempt_and_remember(held, earlier, entry)
+            # Within its turn: the next one may end this process. Whatever ends this task.
+            if entry in self._ledger:
+                await asyncio.shield(self._ledger.enter(entry))
+            return ended
+
+    async def _attempt_and_remember(self, held: Held, earlier: int, entry: Entry) -> Ended | None:
         if self._stopping:
             return None
         ended = await self._attempt(held, earlier, entry)
