@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from caxton_nats.core.errors import TransportError
+from caxton_nats.core.errors import CaxtonError, HandlerFailed, TransportError
 
 _SOON = timedelta(seconds=1)
 """After which a delivery is tried again: NATS may be back as soon as a stream has a leader."""
@@ -40,3 +40,18 @@ def not_theirs() -> Iterator[None]:
         yield
     except TransportError as error:
         raise Away(error) from error
+
+
+def failure(raised: Exception) -> CaxtonError:
+    """Return what a handler's exception means: NATS being away is not the handler's fault."""
+    if isinstance(raised, TransportError):
+        return raised
+    after = raised.retry_after if isinstance(raised, CaxtonError) else None
+    return HandlerFailed(f"{type(raised).__name__}: {_said(raised)}", retry_after=after)
+
+
+def _said(raised: Exception) -> str:
+    try:
+        return str(raised)
+    except Exception as error:  # noqa: BLE001 - an exception may raise anything when it is asked
+        return f"it cannot say what it is ({type(error).__name__})"

@@ -31,12 +31,11 @@ from caxton_nats.core.errors import (
     HandlerDeferred,
     HandlerFailed,
     HandlerRejected,
-    TransportError,
 )
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.ledger import Entry
 from caxton_nats.engine import attempts, stored
-from caxton_nats.engine.away import Away, again, not_theirs
+from caxton_nats.engine.away import Away, again, failure, not_theirs
 from caxton_nats.engine.ended import Ended
 from caxton_nats.engine.lanes import Held
 from caxton_nats.engine.ledger import Ledger, Recent, entry_of
@@ -280,7 +279,7 @@ class Handling:
             # What the handler waited for was cancelled, not the handler.
             return _Left(error=HandlerFailed(f"CancelledError: {raised}"))
         except Exception as raised:  # noqa: BLE001 - a handler may raise anything; it is reported
-            return _Left(error=_failure(raised))
+            return _Left(error=failure(raised))
 
     def _admissible(self, held: Held) -> Envelope:
         """Return the envelope if a handler may see it, else raise why not."""
@@ -330,21 +329,6 @@ def _stored(delivery: Delivery) -> _Stored:
 def _numbered(held: Held, attempt: int) -> Held:
     delivery = msgspec.structs.replace(held.delivery, attempt=attempt)
     return msgspec.structs.replace(held, delivery=delivery)
-
-
-def _failure(raised: Exception) -> CaxtonError:
-    """Return what a handler's exception means: NATS being away is not the handler's fault."""
-    if isinstance(raised, TransportError):
-        return raised
-    after = raised.retry_after if isinstance(raised, CaxtonError) else None
-    return HandlerFailed(f"{type(raised).__name__}: {_said(raised)}", retry_after=after)
-
-
-def _said(raised: Exception) -> str:
-    try:
-        return str(raised)
-    except Exception as error:  # noqa: BLE001 - an exception may raise anything when it is asked
-        return f"it cannot say what it is ({type(error).__name__})"
 
 
 def _is_being_cancelled() -> bool:
