@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from caxton_nats.core.errors import InvalidEnvelope
 
-TOKEN = re.compile(
+_TOKEN = re.compile(
     r"([+-]?)([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{3})([A-Za-z]?)"
 )
 _HINT = "as in 20300131T120000000Z; +00000000T001500000 is a quarter of an hour from now"
@@ -50,7 +50,7 @@ def moment(text: str, now: datetime, field: str) -> datetime:
     Raises:
         InvalidEnvelope: it is no token, no date, or counts years or months, whose length varies.
     """
-    found = TOKEN.fullmatch(text)
+    found = _TOKEN.fullmatch(text)
     if found is None:
         raise _wrong("is not a FIPA date-time", field, text)
     sign, zone = found[1], found[9].upper()

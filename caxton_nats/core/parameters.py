@@ -135,7 +135,7 @@ def envelope_of(message: Message, now: datetime) -> Envelope:
         fields["reply_by"] = message.parameters[_REPLY_BY]
     content = message.parameters.get("content")
     if content is not None and not isinstance(content, tuple):
-        marked = _is_marked(message.parameters)
+        marked = is_marked(message.parameters)
         encoding, language = (str(fields.get(name, "")) for name in ("encoding", "language"))
         fields["content"], encoding = meant(content, encoding, language, marked=marked)
         if encoding:
@@ -155,7 +155,8 @@ def _take(fields: dict[str, Any], name: str, value: Value) -> None:
         fields["user_defined"][name] = value
 
 
-def _is_marked(parameters: Mapping[str, Value]) -> bool:
+def is_marked(parameters: Mapping[str, Value]) -> bool:
+    """Return whether the content is said to be JSON text; raise `InvalidEnvelope` if otherwise."""
     marker = parameters.get(_CONTENT)
     if marker not in (None, JSON):
         raise InvalidEnvelope("must be json", field=_CONTENT, value=ascii(marker)[:60])

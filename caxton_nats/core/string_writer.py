@@ -29,14 +29,15 @@ def write(envelope: Envelope) -> bytes:
 
 def _value(name: str, value: Value) -> str:
     if isinstance(value, tuple):
-        agents = [f"(agent-identifier :name {_text(agent)})" for agent in value]
+        agents = [f"(agent-identifier :name {worded(agent)})" for agent in value]
         return f"(set {' '.join(agents)})" if name in AGENTS else agents[0]
     if name == "reply-by":
         return str(value)
-    return quoted(str(value)) if name == "content" else _text(str(value))
+    return quoted(str(value)) if name == "content" else worded(str(value))
 
 
-def _text(text: str) -> str:
+def worded(text: str) -> str:
+    """Return the text as a word if it is one to every reader, else between quotes."""
     return text if _WORD.fullmatch(text) else quoted(text)
 
 
