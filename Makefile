@@ -1,6 +1,6 @@
 # `make demo` and `make test` need Python 3.11 or newer, make and git: they set up the rest in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check chaos chaos-short fuzz fuzz-short bench-registry bench-stats bench-priority bench-memory bench-effects model clean
+.PHONY: help setup demo test check chaos chaos-short fuzz fuzz-short bench-registry bench-stats bench-priority bench-memory bench-effects model diagrams clean
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3.12 …` takes another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -50,6 +50,9 @@ fuzz-short: $(READY) ## The same in less than a minute, as CI does it
 
 model: $(READY) ## Check the engine against its model by random schedules; SECONDS=300 SEED=
 	@$(BIN)/python -m tests.model $(or $(SECONDS),300) $(SEED)
+
+diagrams: $(READY) ## Draw the state diagrams of docs/protocols.md from the tables
+	@$(BIN)/python -m tests.docs.diagrams
 
 bench-registry: $(READY) ## Measure look-ups, memory per agent, and how soon a fresh router knows everybody
 	@$(BIN)/python -m benchmarks.registry

@@ -27,6 +27,7 @@ from caxton_nats.cli.mailbox import messages
 from caxton_nats.cli.messages import request, send
 from caxton_nats.cli.options import common
 from caxton_nats.cli.output import report, visible
+from caxton_nats.cli.protocols import protocols
 from caxton_nats.cli.receipts import receipts
 from caxton_nats.cli.routes import routes
 from caxton_nats.cli.statistics import stats
@@ -49,6 +50,7 @@ cli.command(epilog="Example: caxton send alice inform bob carol --content '{\"pr
 cli.command(epilog="Example: caxton request alice bob --text hello --timeout 5")(request)
 cli.command(epilog="Example: caxton receipts alice m-1 --until handled")(receipts)
 cli.add_typer(conversations, name="conversations")
+cli.add_typer(protocols, name="protocols")
 cli.add_typer(messages, name="messages")
 cli.add_typer(dead_letters, name="dlq")
 cli.add_typer(breakers, name="breakers")

@@ -18,7 +18,7 @@ from tests.plugins.requirements import find_nats_cli, require
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", *sorted(str(page.relative_to(ROOT)) for page in ROOT.glob("docs/*.md"))]
-LANGUAGES = {"python", "sh", "text"}
+LANGUAGES = {"python", "sh", "text", "mermaid"}
 _NATS = re.compile(r"(?<!\w)nats ")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _URL = re.compile(r"nats://127\.0\.0\.1:\d+")
