@@ -1,6 +1,6 @@
 # `make demo` and `make test` need Python 3.11 or newer, make and git: they set up the rest in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check chaos chaos-short fuzz fuzz-short bench-registry bench-stats bench-priority bench-memory bench-effects model diagrams clean
+.PHONY: help setup demo test check chaos chaos-short fuzz fuzz-short bench-registry bench-stats bench-priority bench-memory bench-effects bench-soak model diagrams clean
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3.12 …` takes another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -47,6 +47,9 @@ fuzz: $(READY) ## Feed the decoders what nobody has thought of; FUZZ="door --sec
 fuzz-short: $(READY) ## The same in less than a minute, as CI does it
 	@$(FUZZER)
 	@$(BIN)/python -m fuzz --if-there --seconds 2
+
+bench-soak: $(READY) ## Measure memory while a million messages go through a router
+	@$(BIN)/python -m benchmarks.soak
 
 model: $(READY) ## Check the engine against its model by random schedules; SECONDS=300 SEED=
 	@$(BIN)/python -m tests.model $(or $(SECONDS),300) $(SEED)

@@ -113,8 +113,10 @@ async def a_server(
         yield server
 
 
-async def play_round(server: EmbeddedServer, participants: Sequence[Participant]) -> Round:
-    """Have the participants do their parts, the first of which sends."""
+async def play_round(
+    server: EmbeddedServer, participants: Sequence[Participant], *, patience: float = PATIENCE
+) -> Round:
+    """Have the participants do their parts in so many seconds; the first one sends."""
     async with AsyncExitStack() as stack:
         processes = [await stack.enter_async_context(_process(one)) for one in participants]
         for process, one in zip(processes, participants, strict=True):
@@ -130,7 +132,7 @@ async def play_round(server: EmbeddedServer, participants: Sequence[Participant]
                 if one.waits is wanted:
                     if wanted:
                         await _say(process, "stop")
-                    said[one.name] = json.loads(await _line(process))
+                    said[one.name] = json.loads(await _line(process, patience))
         used = _cpu_of(server.pid) - before
     job = participants[0].job
     began = said[participants[0].name]["began"]
@@ -165,9 +167,9 @@ async def _say(process: asyncio.subprocess.Process, word: str) -> None:
     await process.stdin.drain()
 
 
-async def _line(process: asyncio.subprocess.Process) -> str:
+async def _line(process: asyncio.subprocess.Process, patience: float = PATIENCE) -> str:
     assert process.stdout is not None
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(patience):
         line = await process.stdout.readline()
     if not line:
         raise RuntimeError(f"a participant ended with {await process.wait()} and said nothing")

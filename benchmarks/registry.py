@@ -72,6 +72,29 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, object]:
     return found
 
 
+async def measure(
+    *, quick: bool = False, tell: Callable[[str], None] = lambda _: None, sizes: Sizes | None = None
+) -> dict[str, object]:
+    """Return the figures as part of the suite, with the time of a look-up among the most agents.
+
+    Args:
+        quick: fewer rounds.
+        tell: is told what is measured.
+        sizes: others than 10, 1,000 and 10,000 agents.
+    """
+    sizes = sizes or Sizes((10, 1_000, 10_000), 5, 500 if quick else 2_000)
+    tell("registry")
+    lines = lookups(sizes)
+    most = str(max(sizes.agents))
+    return {
+        "unit": "ns",
+        "lines": lines,
+        "bytes_per_agent": memory(int(most)),
+        "mirror": await mirror(int(most)),
+        "ratios": {f"look_up_us_{most}": [lines["find by name"][most] / 1000]},
+    }
+
+
 def lookups(sizes: Sizes) -> dict[str, dict[str, float]]:
     """Return nanoseconds per call, by what is called and the number of agents."""
     calls = {number: _calls(number) for number in sizes.agents}
@@ -95,13 +118,13 @@ def lookups(sizes: Sizes) -> dict[str, dict[str, float]]:
 
 def memory(number: int) -> dict[str, int]:
     """Return bytes of a router's memory per agent: its registration with the indexes, its lease."""
-    registrations = msgspec.json.encode(list(_registrations(number)))
-    leases = msgspec.json.encode([_lease(one.agent) for one in _registrations(number)])
+    encoded = msgspec.json.encode(list(registrations(number)))
+    leases = msgspec.json.encode([_lease(one.agent) for one in registrations(number)])
     gc.collect()
     tracemalloc.start()
     try:
         # Decoded from JSON, as they come from the bucket: nothing is shared that is not there.
-        registry = Registry(msgspec.json.decode(registrations, type=list[Registration]))
+        registry = Registry(msgspec.json.decode(encoded, type=list[Registration]))
         gc.collect()
         registered = tracemalloc.get_traced_memory()[0]
         health = Health(msgspec.json.decode(leases, type=list[Lease]))
@@ -121,11 +144,11 @@ async def mirror(number: int) -> dict[str, float]:
         chosen = Settings(nats_url=server.url, shards=1)
         async with connect(chosen, observer=lambda _: None) as platform:
             store = platform.ports.registry_store
-            registrations = list(_registrations(number))
+            given = list(registrations(number))
             began = perf_counter()
             for at in range(0, number, AT_ONCE):
                 await asyncio.gather(
-                    *(store.save(one, revision=None) for one in registrations[at : at + AT_ONCE])
+                    *(store.save(one, revision=None) for one in given[at : at + AT_ONCE])
                 )
             stored = perf_counter() - began
         began = perf_counter()
@@ -137,7 +160,7 @@ async def mirror(number: int) -> dict[str, float]:
 
 
 def _calls(number: int) -> Mapping[str, Callable[[], object]]:
-    registry = Registry(_registrations(number))
+    registry = Registry(registrations(number))
     health = Health(_lease(one.agent) for one in registry)
     names = cycle([one.agent for one in registry])
     ids = cycle([MessageId(f"m-{n}") for n in range(997)])
@@ -168,7 +191,8 @@ def _calls(number: int) -> Mapping[str, Callable[[], object]]:
     }
 
 
-def _registrations(number: int) -> Iterator[Registration]:
+def registrations(number: int) -> Iterator[Registration]:
+    """Yield so many agents; all offer one capability, one in ten a second one."""
     for at in range(number):
         yield _registration(AgentId(f"agent-{at:06}@caxton"), at)
 

@@ -28,6 +28,12 @@ def settings(job: Job, **more: Any) -> Settings:
     return Settings(nats_url=job.url, queue_size=100_000, request_timeout=30.0, **more)
 
 
+async def prepare(url: str) -> None:
+    """Make the streams, before participants that start together do."""
+    async with connect(settings(Job(url=url)), observer=lambda _: None):
+        pass
+
+
 async def sender(job: Job) -> dict[str, Any]:
     """Send all messages, a thousand at a time from each sender."""
     logging.disable(logging.WARNING)
