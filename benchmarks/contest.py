@@ -118,9 +118,11 @@ async def play_round(
 ) -> Round:
     """Have the participants do their parts in so many seconds; the first one sends."""
     async with AsyncExitStack() as stack:
-        processes = [await stack.enter_async_context(_process(one)) for one in participants]
-        for process, one in zip(processes, participants, strict=True):
-            line = await _line(process)
+        processes: list[asyncio.subprocess.Process] = []
+        # Whoever sends comes last: the others have to be there.
+        for one in reversed(participants):
+            processes.insert(0, await stack.enter_async_context(_process(one)))
+            line = await _line(processes[0])
             if line != "ready":
                 raise RuntimeError(f"{one.name} is not ready: {line}")
         before = _cpu_of(server.pid)

@@ -20,7 +20,9 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 async def router(job: Job) -> dict[str, Any]:
     """Route until told to stop."""
-    broker = NatsBroker(job.url, logger=None, log_level=logging.CRITICAL)
+    quiet = logging.getLogger("faststream.quiet")
+    quiet.setLevel(logging.ERROR)
+    broker = NatsBroker(job.url, logger=quiet)
     names = [*job.receivers, *(f"other-{number}" for number in range(AGENTS))]
     registry = {name: f"mail.{name}" for name in names}
 

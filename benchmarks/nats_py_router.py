@@ -50,5 +50,23 @@ async def router(job: Job) -> dict[str, Any]:
     return {}
 
 
+async def publisher(job: Job) -> dict[str, Any]:
+    """Store messages by `publish_async`, as many in flight as it lets."""
+    client = await nats.connect(job.url)
+    stream = client.jetstream(publish_async_max_pending=1_000)
+    body = b"x" * job.size
+    await job.go()
+    acks = [
+        await stream.publish_async(
+            f"mail.{job.receivers[0]}", body, headers={"Nats-Msg-Id": str(number)}
+        )
+        for number in range(job.messages)
+    ]
+    await stream.publish_async_completed()
+    stored = [ack.result().seq for ack in acks]
+    await client.close()
+    return {"handled": len(set(stored))}
+
+
 if __name__ == "__main__":
-    play(sys.argv, {"router": router})
+    play(sys.argv, {"router": router, "publisher": publisher})

@@ -1,0 +1,233 @@
+"""The lines of the suite: who competes for what, and which ratios come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from benchmarks.contest import Durability, Job, Participant, Round, a_server, play_round
+from caxton_nats.jetstream.connection import connect
+
+Contestant = Callable[[int], Awaitable[Round]]
+"""Plays one round with so many messages."""
+BOUND = 100_000
+WINDOW_NS = 120_000_000_000
+SIXTEEN = [f"bob-{number}" for number in range(16)]
+SENDERS = [f"alice-{number}" for number in range(16)]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """What one contestant's figure is to another's, and what it should be."""
+
+    name: str
+    of: str
+    to: str
+    target: float
+    figure: str = "rate"
+    """``rate``, messages a second, which should be high; or ``cost``, microseconds of all processes
+    for a message, which should be low."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Contestants that take turns, round by round."""
+
+    name: str
+    what: str
+    contestants: Mapping[str, Contestant]
+    messages: int
+    ratios: tuple[Ratio, ...] = ()
+    few: Mapping[str, int] = field(default_factory=dict)
+    """Messages of contestants that are slow."""
+    in_quick: bool = False
+    durability: str = "process"
+    limit: str = ""
+    """What keeps it from being faster, for the page."""
+
+
+async def ours(
+    messages: int,
+    *,
+    door: str,
+    receivers: list[str] | None = None,
+    senders: list[str] | None = None,
+    size: int = 256,
+    durability: Durability = "process",
+) -> Round:
+    """Play a round of our agents."""
+    async with a_server(durability) as server:
+        job = Job(
+            url=server.url,
+            messages=messages,
+            door=door,
+            size=size,
+            receivers=receivers or ["bob"],
+            senders=senders or ["alice"],
+        )
+        module = "benchmarks.routed"
+        participants = [Participant("sender", module, "sender", job)]
+        participants.append(Participant("receiver", module, "receiver", job))
+        if door != "embedded":
+            participants.append(Participant("router", module, "router", job, waits=True))
+        return await play_round(server, participants)
+
+
+async def lean(
+    messages: int,
+    *,
+    door: str,
+    router: str = "benchmarks.lean",
+    receivers: list[str] | None = None,
+    size: int = 256,
+) -> Round:
+    """Play a round of the ceiling, or of another router between its ends."""
+    async with a_server() as server:
+        job = Job(
+            url=server.url, messages=messages, door=door, size=size, receivers=receivers or ["bob"]
+        )
+        await lean_streams(server.url, job.receivers)
+        participants = [Participant("producer", "benchmarks.lean", "producer", job)]
+        participants.append(Participant("agent", "benchmarks.lean", "agent", job))
+        if door == "service":
+            participants.append(Participant("router", router, "router", job, waits=True))
+        return await play_round(server, participants)
+
+
+async def stored(
+    messages: int, *, module: str, role: str, durability: Durability = "process"
+) -> Round:
+    """Play a round of sending alone: whatever is stored counts."""
+    async with a_server(durability) as server:
+        job = Job(url=server.url, messages=messages, door="embedded")
+        await lean_streams(server.url, job.receivers)
+        return await play_round(server, [Participant("sender", module, role, job)])
+
+
+async def lean_streams(url: str, receivers: list[str]) -> None:
+    """Make a stream like a mailbox stream of ours, and a consumer for each receiver."""
+    connection = await connect(url, name="benchmark")
+    stream = {
+        "name": "MAIL",
+        "subjects": ["mail.*"],
+        "retention": "workqueue",
+        "storage": "file",
+        "max_msgs_per_subject": BOUND,
+        "discard": "new",
+        "discard_new_per_subject": True,
+        "duplicate_window": WINDOW_NS,
+    }
+    await connection.api("STREAM.CREATE.MAIL", stream)
+    for name in receivers:
+        config = {
+            "durable_name": name,
+            "ack_policy": "explicit",
+            "filter_subject": f"mail.{name}",
+            "max_ack_pending": 20_000,
+        }
+        request = {"stream_name": "MAIL", "config": config}
+        await connection.api(f"CONSUMER.CREATE.MAIL.{name}", request)
+    await connection.close()
+
+
+def crowd(number: int) -> list[str]:
+    """Return so many names."""
+    return [f"worker-{at}" for at in range(number)]
+
+
+LINES: list[Line] = [
+    Line(
+        "service 1 to 1",
+        "256 bytes through the router service: sender, router and receiver are three processes",
+        {
+            "caxton": partial(ours, door="service"),
+            "ceiling": partial(lean, door="service"),
+            "nats-py": partial(lean, door="service", router="benchmarks.nats_py_router"),
+            "FastStream": partial(lean, door="service", router="benchmarks.faststream_router"),
+        },
+        messages=30_000,
+        few={"nats-py": 15_000, "FastStream": 1_500},
+        ratios=(
+            Ratio("routed_vs_ceiling", "caxton", "ceiling", 0.6),
+            Ratio("routed_vs_nats_py", "caxton", "nats-py", 2.0),
+            Ratio("routed_vs_faststream", "caxton", "FastStream", 20.0),
+        ),
+        in_quick=True,
+        limit="the receiver's process",
+    ),
+    Line(
+        "embedded 1 to 1",
+        "256 bytes, routed in the sender's process",
+        {
+            "caxton": partial(ours, door="embedded"),
+            "ceiling": partial(lean, door="embedded"),
+        },
+        messages=30_000,
+        ratios=(Ratio("embedded_vs_ceiling", "caxton", "ceiling", 0.6),),
+        in_quick=True,
+        limit="the receiver's process, then the sender's",
+    ),
+    Line(
+        "submit 1 to 1",
+        "256 bytes, stored in the ingress first, by any client",
+        {"caxton": partial(ours, door="submit")},
+        messages=15_000,
+        limit="the router's process and the server: every message is stored twice",
+    ),
+    Line(
+        "embedded 1 to 16",
+        "256 bytes from one sender to sixteen receivers",
+        {
+            "caxton": partial(ours, door="embedded", receivers=SIXTEEN),
+            "ceiling": partial(lean, door="embedded", receivers=SIXTEEN),
+        },
+        messages=24_000,
+        ratios=(Ratio("one_to_16_vs_ceiling", "caxton", "ceiling", 0.6),),
+        limit="the receivers' process",
+    ),
+    Line(
+        "embedded 16 to 16",
+        "256 bytes from sixteen senders of one process to sixteen receivers of another",
+        {"caxton": partial(ours, door="embedded", receivers=SIXTEEN, senders=SENDERS)},
+        messages=24_000,
+        limit="the receivers' process",
+    ),
+    Line(
+        "embedded 1 to 1, 2 KiB",
+        "2 KiB, routed in the sender's process",
+        {
+            "caxton": partial(ours, door="embedded", size=2048),
+            "ceiling": partial(lean, door="embedded", size=2048),
+        },
+        messages=20_000,
+        ratios=(Ratio("large_vs_ceiling", "caxton", "ceiling", 0.6),),
+        limit="the receiver's process",
+    ),
+    Line(
+        "power-safe 1 to 1",
+        "256 bytes, every write synced before it is acknowledged",
+        {
+            "caxton": partial(ours, door="embedded", durability="power"),
+            "publish_async": partial(
+                stored, module="benchmarks.nats_py_router", role="publisher", durability="power"
+            ),
+        },
+        messages=4_000,
+        ratios=(Ratio("power_send_many_vs_publish_async", "caxton", "publish_async", 5.0),),
+        in_quick=True,
+        durability="power",
+        limit="the disk: a sync for each message, or for each group",
+    ),
+    Line(
+        "10 and 1,000 agents",
+        "256 bytes spread over all agents of one process, each with its own consumers",
+        {
+            "1000": partial(ours, door="embedded", receivers=crowd(1_000)),
+            "10": partial(ours, door="embedded", receivers=crowd(10)),
+        },
+        messages=10_000,
+        ratios=(Ratio("cost_1000_agents_vs_10", "1000", "10", 1.5, figure="cost"),),
+        limit="the server: it keeps a file for each consumer",
+    ),
+]
