@@ -99,6 +99,12 @@ class Round:
         return self.messages / self.seconds
 
     @property
+    def sending(self) -> float:
+        """Messages a second, until the sender knows of each that it is stored."""
+        first = next(iter(self.said.values()))
+        return self.messages / float(first["ended"] - first["began"])
+
+    @property
     def cost(self) -> float:
         """Microseconds of all processes for a message."""
         return sum(self.cpu.values())

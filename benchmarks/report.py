@@ -72,7 +72,7 @@ def _ratio(ratio: Ratio, contestants: Mapping[str, Sequence[Round]]) -> dict[str
     pairs = zip(contestants[ratio.of], contestants[ratio.to], strict=True)
     values = [getattr(one, ratio.figure) / getattr(other, ratio.figure) for one, other in pairs]
     value = median(values)
-    high = ratio.figure == "rate"
+    high = ratio.figure != "cost"
     return {
         "value": round(value, 3),
         "least": round(min(values), 3),

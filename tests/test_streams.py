@@ -196,7 +196,7 @@ async def test_ledgers_are_readable_in_their_bucket(
     got = await nats_cli(server.url, "kv", "get", "caxton-ledgers", "bob.0", "--raw")
     page = json.loads(got.stdout)
     assert (page["agent"], page["number"]) == ("bob@caxton", 0)
-    assert page["entries"] == [{"sender": "alice@caxton", "message_id": "m-1"}]
+    assert page["entries"] == [["alice@caxton", "m-1", None, None]]
 
 
 @pytest.mark.nats_cli
@@ -220,7 +220,7 @@ async def test_commits_are_readable_in_their_bucket(
         await eventually(committed)
         got = await nats_cli(server.url, "kv", "get", "caxton-outboxes", "bob.0", "--raw")
     commit = json.loads(got.stdout)
-    assert commit["entry"] == {"sender": "alice@caxton", "message_id": "m-1"}
+    assert commit["entry"] == ["alice@caxton", "m-1", None, None]
     assert [one["content"] for one in commit["answers"]] == [{"door": "open"}]
     gone = await nats_cli(server.url, "kv", "get", "caxton-outboxes", "bob.0", "--raw")
     assert gone.returncode != 0

@@ -24,13 +24,13 @@ from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.core.registry import Address
 from caxton_nats.core.remote import NodeId
 from caxton_nats.jetstream import subjects, topology
+from caxton_nats.jetstream.acks import read_ack
 from caxton_nats.jetstream.client import Denied
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import translate
 from caxton_nats.jetstream.headers import MSG_ID, STATUS
 from caxton_nats.jetstream.inbox import PullInbox
 from caxton_nats.jetstream.mailboxes import ConsumerOptions
-from caxton_nats.jetstream.publisher import read_ack
 from caxton_nats.ports import Stored
 from caxton_nats.ports.remote import Parcel
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from time import monotonic
 
 import msgspec
 from nats.errors import Error as NatsError
@@ -22,12 +23,13 @@ from caxton_nats.core.errors import (
     RevisionConflict,
     ServerExhausted,
 )
-from caxton_nats.core.reading import UNREADABLE
+from caxton_nats.core.grouping import Grouping
 from caxton_nats.core.routing import mailbox_full
-from caxton_nats.jetstream import wire
+from caxton_nats.jetstream import group_commit, wire
+from caxton_nats.jetstream.acks import Batch, count_of, read_ack
 from caxton_nats.jetstream.client import Denied
 from caxton_nats.jetstream.connection import Connection
-from caxton_nats.jetstream.errors import api_error, translate
+from caxton_nats.jetstream.errors import translate
 from caxton_nats.jetstream.headers import MSG_ID, block, status_of
 from caxton_nats.jetstream.marks import Marks
 from caxton_nats.jetstream.write_errors import write_error
@@ -39,21 +41,6 @@ _WRITE = 500
 """Messages that are written at once."""
 FIRST_PAUSE = 0.1
 """Seconds before the second try; doubled before each further one."""
-
-
-class _Error(msgspec.Struct):
-    err_code: int = 0
-    description: str = ""
-
-
-class _PubAck(msgspec.Struct):
-    stream: str = ""
-    seq: int = 0
-    duplicate: bool = False
-    error: _Error | None = None
-
-
-_decoder = msgspec.json.Decoder(_PubAck)
 
 
 class Post(msgspec.Struct, frozen=True):
@@ -82,9 +69,10 @@ class JetStreamPublisher:
         self._freed = asyncio.Event()
         self._entrance = asyncio.Lock()
         self._inbox = connection.client.new_inbox()
-        self._batches: dict[bytes, _Batch] = {}
+        self._batches: dict[bytes, Batch[Post]] = {}
         """What waits for its acks, by its number."""
         self._next = 0
+        self._grouping = Grouping()
         self.marks = Marks()
         """What was acknowledged to this process."""
 
@@ -106,22 +94,78 @@ class JetStreamPublisher:
 
     async def publish(self, letters: Sequence[Letter]) -> list[Stored | CaxtonError]:
         """Store the letters (see `ports.Publisher`)."""
-        results = await self.store(
-            [
-                Post(
-                    letter.address.subject,
-                    letter.body,
-                    {**letter.headers, MSG_ID: letter.message_key},
-                )
-                for letter in letters
-            ]
-        )
+        first = self._grouping.sample(len(letters))
+        if first:
+            return [*await self._publish(letters[:first]), *await self._publish(letters[first:])]
+        return await self._publish(letters)
+
+    async def _publish(self, letters: Sequence[Letter]) -> list[Stored | CaxtonError]:
+        posts = [
+            Post(
+                letter.address.subject,
+                letter.body,
+                {**letter.headers, MSG_ID: letter.message_key},
+            )
+            for letter in letters
+        ]
+        began, grouped = monotonic(), self._grouping.wanted(len(posts))
+        if grouped:
+            results = await self._store_grouped(posts, [one.address.stream for one in letters])
+        else:
+            results = await self.store(posts)
+        if all(isinstance(result, Stored) for result in results):
+            self._grouping.measured(len(posts), monotonic() - began, grouped=grouped)
         return [
             mailbox_full(letter.receiver, self._queue_size)
             if isinstance(result, QueueFull)
             else result
             for letter, result in zip(letters, results, strict=True)
         ]
+
+    async def _store_grouped(
+        self, posts: Sequence[Post], streams: Sequence[str]
+    ) -> list[Stored | CaxtonError]:
+        """Store the messages in groups, by stream; one by one those of a group that is refused."""
+        results: list[Stored | CaxtonError | None] = [None] * len(posts)
+
+        async def commit_all(places: Sequence[int]) -> None:
+            for start in range(0, len(places), group_commit.MOST):
+                part = places[start : start + group_commit.MOST]
+                stored = await self._commit([posts[at] for at in part])
+                for at, result in zip(part, stored or (), strict=stored is not None):
+                    results[at] = result
+
+        by_stream: dict[str, list[int]] = {}
+        for at, stream in enumerate(streams):
+            by_stream.setdefault(stream, []).append(at)
+        await asyncio.gather(*map(commit_all, by_stream.values()))
+        left = [at for at, result in enumerate(results) if result is None]
+        for at, result in zip(left, await self.store([posts[at] for at in left]), strict=True):
+            results[at] = result
+        return [result for result in results if result is not None]
+
+    async def _commit(self, posts: Sequence[Post]) -> list[Stored | CaxtonError] | None:
+        """Store all, or return None: whether any is stored is to be found out one by one."""
+        async with self._places(min(len(posts), self._window)):
+            self._next += 1
+            number = b"%d" % self._next
+            pending = self._batches[number] = Batch([posts[-1]], is_group=True)
+            frames = [wire.Post(one.subject, one.body, "", _block(one.headers)) for one in posts]
+            frames[-1] = frames[-1]._replace(reply=f"{self._inbox}.{number.decode()}-0")
+            try:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._connection.timeout / 2):
+                        name = f"{self._inbox[-40:]}.{self._next}"
+                        await self._connection.client.post(group_commit.batch(frames, name))
+                        await pending.complete.wait()
+            except (NatsError, ValueError):
+                return None
+            finally:
+                del self._batches[number]
+        ack = pending.results[0]
+        if isinstance(ack, CaxtonError) and ack.value == group_commit.DISABLED:
+            self._grouping.impossible()
+        return group_commit.results(len(posts), ack, pending.count)
 
     async def store(self, posts: Sequence[Post]) -> list[Stored | CaxtonError]:
         """Store the messages; one result each, in order.
@@ -176,7 +220,7 @@ class JetStreamPublisher:
         began = self._connection.reach.now()
         self._next += 1
         number = b"%d" % self._next
-        batch = self._batches[number] = _Batch(posts)
+        batch = self._batches[number] = Batch(posts)
         patience = self._connection.timeout / 2
         try:
             with suppress(TimeoutError):
@@ -208,7 +252,7 @@ class JetStreamPublisher:
         for batch in self._batches.values():
             batch.end(PublishUnconfirmed("the connection was lost before the PubAck"))
 
-    async def _explain(self, batch: _Batch) -> bool:
+    async def _explain(self, batch: Batch[Post]) -> bool:
         """Let those that wait have the reason why the server cannot write, if that is why."""
         waiting = next(
             post for post, result in zip(batch.posts, batch.results, strict=True) if result is None
@@ -219,7 +263,7 @@ class JetStreamPublisher:
         batch.end(error)
         return True
 
-    async def _write(self, batch: _Batch, answers: str) -> None:
+    async def _write(self, batch: Batch[Post], answers: str) -> None:
         client = self._connection.client
         room = client.max_payload
         for start in range(0, len(batch.posts), _WRITE):
@@ -245,6 +289,8 @@ class JetStreamPublisher:
             if batch is None or not at.isdigit() or int(at) >= len(batch.posts):
                 continue
             result = read_ack(frame.data, status_of(frame.headers))
+            if batch.is_group:
+                batch.count = count_of(frame.data)
             if batch.put(int(at), result) and isinstance(result, Stored):
                 self.marks.acknowledged(result.stream, result.sequence, duplicate=result.duplicate)
 
@@ -253,49 +299,6 @@ class JetStreamPublisher:
             for at, post in enumerate(batch.posts):
                 if denied.subject in (post.subject, self._answers):
                     batch.put(at, translate(denied, f"publish to {post.subject}"))
-
-
-class _Batch:
-    """Messages that are on their way together, and what became of each."""
-
-    def __init__(self, posts: Sequence[Post]) -> None:
-        self.posts = posts
-        self.results: list[Stored | CaxtonError | None] = [None] * len(posts)
-        self.left = len(posts)
-        self.complete = asyncio.Event()
-
-    def put(self, at: int, result: Stored | CaxtonError) -> bool:
-        """Take a result; False if there is one: what came first counts."""
-        if self.results[at] is not None:
-            return False
-        self.results[at] = result
-        self.left -= 1
-        if not self.left:
-            self.complete.set()
-        return True
-
-    def end(self, error: CaxtonError) -> None:
-        """Let everything that waits have this."""
-        for at in range(len(self.posts)):
-            self.put(at, error)
-
-
-def read_ack(data: bytes, status: str) -> Stored | CaxtonError:
-    """Return what a PubAck says.
-
-    Args:
-        data: the answer.
-        status: what its headers begin with; 503 if nobody is there.
-    """
-    if status.startswith("503"):
-        return api_error(10059, "no stream answers for this subject", "publish")
-    try:
-        ack = _decoder.decode(data)
-    except UNREADABLE as error:
-        return PublishUnconfirmed(f"publish: the ack could not be read: {error}")
-    if ack.error is not None:
-        return api_error(ack.error.err_code, ack.error.description, "publish")
-    return Stored(ack.stream, ack.seq, ack.duplicate)
 
 
 def _block(headers: Mapping[str, str]) -> bytes:

@@ -43,7 +43,7 @@ _STREAM_KEYS = frozenset(
         *("name", "description", "subjects", "retention", "storage", "num_replicas", "metadata"),
         *("compression",),
         *("max_consumers", "max_msgs", "max_msgs_per_subject", "max_bytes", "max_age"),
-        *("max_msg_size", "discard", "discard_new_per_subject", "duplicate_window"),
+        *("max_msg_size", "discard", "discard_new_per_subject", "duplicate_window", "allow_atomic"),
         *(
             "allow_direct",
             "allow_rollup_hdrs",
