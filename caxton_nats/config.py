@@ -166,6 +166,9 @@ class Settings(BaseModel):
     max_content: int = Field(default=1_048_576, ge=1, le=10_485_760)
     max_receivers: int = Field(default=1_000, ge=1, le=10_000)
 
+    illegal_acts: Literal["allow", "warn", "reject"] = "warn"
+    """What this process's router does with an act that its protocol does not allow."""
+
     ack_wait: float = Field(default=30.0, ge=0.5, le=3600)
     """After this long without a sign of life a delivery comes again."""
     max_deliver: int = Field(default=100, ge=12, le=1000)

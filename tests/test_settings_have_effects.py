@@ -34,6 +34,7 @@ EFFECTS = {
     "conversation_timeout": "tests/integration/test_conversation_ends.py::test_idle_conversation_ends",
     "conversation_lifetime": "tests/integration/test_conversation_ends.py::test_lifetime",
     "conversation_retention": "tests/jetstream/test_topology.py::test_bounds_compression_and_storage_are_laid_over_the_files",
+    "illegal_acts": "tests/sdk/test_settings.py::test_an_illegal_act_is_refused_if_one_says_so",
     "ack_wait": "tests/conformance/test_inbox.py::test_redelivery_after_ack_wait",
     "max_deliver": "tests/conformance/test_inbox.py::test_max_deliver_stops_delivery",
     "max_retries": "tests/testing/test_platforms.py::test_settings_apply",

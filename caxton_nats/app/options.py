@@ -78,6 +78,7 @@ def router_options(
         platform=platform,
         limits=limits,
         terms=terms,
+        illegal_acts=chosen.illegal_acts,
         queue_size=queue_size,
         rate_limit=rate_limit,
         health_interval=timedelta(seconds=chosen.health_interval),

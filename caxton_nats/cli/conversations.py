@@ -14,6 +14,7 @@ from caxton_nats.cli.output import facts, show, table
 from caxton_nats.core.conversation import Conversation
 from caxton_nats.core.errors import ConversationNotFound
 from caxton_nats.core.identifiers import check_conversation_id
+from caxton_nats.core.verdict import Interaction
 
 conversations = noun("Conversations among agents.")
 Id = Annotated[str, typer.Argument(metavar="ID")]
@@ -129,10 +130,13 @@ def conversation_stats(*, nats_url: NatsUrl = None, as_json: AsJson = False) -> 
 
 
 def _facts(record: Conversation) -> Table:
+    talk = record.interaction or Interaction()
     return facts(
         {
             "conversation": record.conversation_id,
             "protocol": record.protocol,
+            "states": [f"{agent} {state}" for agent, state in talk.states.items()],
+            "illegal acts": talk.illegal or "",
             "messages": record.message_count,
             "participants": record.participants,
             "last": record.last_performative,

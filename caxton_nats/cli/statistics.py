@@ -147,6 +147,9 @@ def _measured(total: RouterStats) -> dict[str, object]:
         f" {total.peak_messages_per_second}/s at most",
         "errors": f"{total.total_errors} ({total.error_rate:.2%})",
         "by type": _in_words(total.errors_by_type),
+        "out of protocol": _in_words(
+            {name: number for name, number in total.verdicts.items() if name.endswith("illegal")}
+        ),
         "routing": _durations(total.routing_latency_us),
         "handling": _durations(total.handling_latency_us),
         "memory": _size(total.memory_bytes),

@@ -3,7 +3,7 @@
 A conversation is created by its first message. It ends when nobody has written for its timeout,
 at the end of its lifetime, or when it is archived; from then on every message of it is refused.
 The record counts each message id once (within what `Thread` remembers) and bounds who takes part.
-What it does not decide: the order of acts that an interaction protocol allows.
+Which order of acts its protocol allows is decided in `verdict`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import msgspec
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import ConversationTimeout, TooManyParticipants
 from caxton_nats.core.identifiers import AgentId, ConversationId, MessageId
+from caxton_nats.core.performatives import Performative
 from caxton_nats.core.thread import Thread
 from caxton_nats.core.urgency import is_urgent
+from caxton_nats.core.verdict import Interaction, check_cancel
 
 
 class End(StrEnum):
@@ -62,6 +64,8 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     ended_at: datetime | None = None
     ended_by: End | None = None
     thread: Thread = Thread()
+    interaction: Interaction | None = None
+    """How far its protocol is; None if it has none that is known."""
 
     @property
     def expires_at(self) -> datetime:
@@ -114,6 +118,7 @@ def receive(
     Raises:
         ConversationTimeout: the conversation has ended.
         InvalidEnvelope: ``in_reply_to`` is of no message of this conversation.
+        ProtocolViolation: somebody who takes no part in it would cancel it.
         TooManyParticipants: the message would bring in more agents than allowed.
     """
     if record is None:
@@ -134,6 +139,8 @@ def receive(
     if known:
         return record
     record.thread.check(envelope)
+    if envelope.performative == Performative.CANCEL:
+        check_cancel(envelope, record.participants)
     return msgspec.structs.replace(
         record,
         participants=_participants(record, envelope, receivers, terms.max_participants),

@@ -3,7 +3,7 @@
     CaxtonError
       MessageError            the sender's fault: never retried; answered, or dead-lettered
         MalformedEnvelope  InvalidEnvelope  MessageTooLarge  Expired  TooManyParticipants
-        ConversationTimeout
+        ConversationTimeout  ProtocolViolation
       UndeliverableError      nobody can take it now: the sender is told
         AgentNotFound  NoCapableAgent  AgentDraining  AgentStopped  QueueFull  MessageRemoved
         CircuitBreakerOpen  ResourceExhausted
@@ -138,6 +138,10 @@ class ConversationTimeout(MessageError):
     """The conversation has ended: idle for too long, too old, or archived."""
 
     failure = FailureReason.TIMEOUT
+
+
+class ProtocolViolation(MessageError):
+    """The act is illegal in the state of its interaction; ``hint`` says which are legal."""
 
 
 class UndeliverableError(CaxtonError):

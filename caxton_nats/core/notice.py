@@ -10,7 +10,12 @@ from datetime import datetime
 from hashlib import sha256
 
 from caxton_nats.core.envelope import Envelope, value_content
-from caxton_nats.core.errors import CaxtonError, InvalidEnvelope, MalformedEnvelope
+from caxton_nats.core.errors import (
+    CaxtonError,
+    InvalidEnvelope,
+    MalformedEnvelope,
+    ProtocolViolation,
+)
 from caxton_nats.core.identifiers import (
     AMS,
     MAX_MESSAGE_ID,
@@ -45,7 +50,8 @@ def notice(
     ams = agent_id(AMS, platform)
     if local_part(to) == AMS or (about is not None and about.performative in NO_ANSWER):
         return None
-    unreadable = isinstance(error, MalformedEnvelope | InvalidEnvelope)
+    # FIPA SC00037: an act that has no place where it comes is not understood, either.
+    unreadable = isinstance(error, MalformedEnvelope | InvalidEnvelope | ProtocolViolation)
     content, _ = value_content(
         {"error": error.to_dict(), **({"message_id": about.message_id} if about else {})}
     )

@@ -1,8 +1,7 @@
 """What routers measure, what NATS knows, and how both become one account of a platform.
 
-`Figures` are one router's own since it started; those of several routers are added (`add`).
-`Gauges` are the state of the streams, which is everybody's and read once. `router_stats` puts them
-together. Nothing here measures: numbers and `now` come in as arguments.
+`Figures` are one router's own since it started (`add` adds those of several), `Gauges` the state of
+the streams; `router_stats` puts them together. Nothing here measures: numbers and `now` come in.
 """
 
 from __future__ import annotations
@@ -36,6 +35,8 @@ class Figures(msgspec.Struct, kw_only=True):
     """Messages of which at least one copy was not stored, once each, by the error's code."""
     actions: dict[str, int] = {}
     """What became of copies of messages in this process, by `telemetry.Action`."""
+    verdicts: dict[str, int] = {}
+    """Messages by "<protocol> <state> <verdict>"."""
     routing: Histogram = msgspec.field(default_factory=Histogram)
     """From the door to the receipt."""
     handling: Histogram = msgspec.field(default_factory=Histogram)
@@ -98,6 +99,7 @@ class RouterStats(msgspec.Struct, frozen=True, kw_only=True):
     """Share of the messages processed, 0..1."""
     errors_by_type: dict[str, int]
     actions: dict[str, int]
+    verdicts: dict[str, int]
     inbound_queue_depth: int
     outbound_queue_depth: int
     """Letters without PubAck yet, and what waits for other platforms."""
@@ -145,6 +147,7 @@ def add(figures: Iterable[Figures], now: datetime) -> Figures:
         total.handling = added(total.handling, one.handling)
         total.errors = _sum(total.errors, one.errors)
         total.actions = _sum(total.actions, one.actions)
+        total.verdicts = _sum(total.verdicts, one.verdicts)
         total.seconds = _sum(total.seconds, one.seconds)
     total.busiest = max([*total.seconds.values(), *(one.busiest for one in routers)], default=0)
     return total
@@ -166,6 +169,7 @@ def router_stats(figures: Iterable[Figures], gauges: Gauges, now: datetime) -> R
         error_rate=failed / total.processed if total.processed else 0.0,
         errors_by_type=total.errors,
         actions=total.actions,
+        verdicts=total.verdicts,
         inbound_queue_depth=gauges.inbound,
         outbound_queue_depth=total.outbound + gauges.outbound,
         agent_queue_depths=gauges.pending,

@@ -21,6 +21,7 @@ from caxton_nats.core.errors import CaxtonError, RevisionConflict, TransportErro
 from caxton_nats.core.identifiers import AgentId, ConversationId
 from caxton_nats.core.urgency import is_urgent
 from caxton_nats.engine.conversations import wake_at_end
+from caxton_nats.engine.watch import Judged, Watch
 from caxton_nats.ports import Ports
 
 TRIES = 30
@@ -41,7 +42,8 @@ class Candidate(msgspec.Struct, frozen=True):
 class Admission:
     """Admits messages into their conversations."""
 
-    def __init__(self, ports: Ports, terms: Terms) -> None:
+    def __init__(self, ports: Ports, terms: Terms, watch: Watch | None = None) -> None:
+        self._watch = watch or Watch()
         self._ports = ports
         self._clock = ports.clock
         self._terms = terms
@@ -112,14 +114,15 @@ class Admission:
         latest = False
         for attempt in range(TRIES):
             before, revision = await self._load(conversation_id, latest=latest)
-            record, refusals = self._advance(before, candidates)
-            if not latest and any(refusals):
+            record, refusals, judged = self._advance(before, candidates)
+            if not latest and (any(refusals) or any(one.error for one in judged)):
                 # In a cluster the record may be a moment old, without what an answer refers to.
                 latest = True
                 continue
             if record is not None:
                 self._remember(record)
             if record is None or record is before:
+                self._watch.tell(judged)
                 return refusals
             if before is None:
                 await wake_at_end(self._ports.timers, record)
@@ -129,6 +132,7 @@ class Admission:
                 latest = True
                 await self._clock.sleep(_PAUSE * self._clock.chance() * min(attempt + 1, 8))
             else:
+                self._watch.tell(judged)
                 return refusals
         raise RevisionConflict(
             f"conversation {conversation_id} is changed by too many routers at once",
@@ -147,19 +151,29 @@ class Admission:
 
     def _advance(
         self, record: Conversation | None, candidates: Sequence[Candidate]
-    ) -> tuple[Conversation | None, list[CaxtonError | None]]:
+    ) -> tuple[Conversation | None, list[CaxtonError | None], list[Judged]]:
         refusals: list[CaxtonError | None] = []
+        verdicts: list[Judged] = []
         for candidate in candidates:
+            envelope, receivers = candidate.envelope, candidate.receivers
             try:
-                record = receive(
+                after = receive(
                     record,
-                    candidate.envelope,
-                    receivers=candidate.receivers,
+                    envelope,
+                    receivers=receivers,
                     now=self._clock.now(),
                     terms=self._terms,
                 )
             except CaxtonError as refusal:
                 refusals.append(refusal)
-            else:
-                refusals.append(None)
-        return record, refusals
+                continue
+            refusal_of_act = None
+            if envelope.protocol and after is not record:
+                judged = self._watch.judge(after, envelope, receivers)
+                if judged is not None:
+                    verdicts.append(judged)
+                    after = judged.record
+                    refusal_of_act = judged.error if self._watch.refuses else None
+            refusals.append(refusal_of_act)
+            record = record if refusal_of_act else after
+        return record, refusals, verdicts

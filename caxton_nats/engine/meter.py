@@ -15,6 +15,7 @@ import msgspec
 from caxton_nats.core.dead_letter import Origin
 from caxton_nats.core.errors import CaxtonError
 from caxton_nats.core.statistics import Figures
+from caxton_nats.core.verdict import Finding
 from caxton_nats.engine import usage
 from caxton_nats.ports import Clock, Letter, Publisher, Receipt, Stored
 from caxton_nats.telemetry import Action, Event, Observer
@@ -44,6 +45,10 @@ class Meter:
             failed = result if isinstance(result, CaxtonError) else _first_error(result)
             if failed is not None:
                 _count_one(self._figures.errors, failed.code)
+
+    def judged(self, protocol: str, finding: Finding) -> None:
+        """Count the verdict on a message of an interaction protocol."""
+        _count_one(self._figures.verdicts, f"{protocol} {finding.state} {finding.verdict}")
 
     def observing(self, observer: Observer) -> Observer:
         """Return the observer; what it is told is counted."""

@@ -35,6 +35,7 @@ from caxton_nats.engine.reception import Reception
 from caxton_nats.engine.remote import RemoteAgents
 from caxton_nats.engine.resolution import Resolution
 from caxton_nats.engine.trials import Trials
+from caxton_nats.engine.watch import IllegalActs, Watch
 from caxton_nats.ports import Outcome, Ports, Receipt, Submission
 from caxton_nats.telemetry import Action, Observer, event
 
@@ -51,6 +52,8 @@ class RouterOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of one encoded message; larger content goes to the content store (claim check)."""
     queue_size: int = 1000
     """Bound of a mailbox, for the error text; the server enforces it."""
+    illegal_acts: IllegalActs = "warn"
+    """What becomes of an act that is illegal in the state of its interaction."""
     rate_limit: int = 0
     """Messages that one sender may send per second; 0: as many as it likes."""
     health_interval: timedelta = timedelta(seconds=30)
@@ -84,7 +87,7 @@ class Router:
         self._under_way: set[asyncio.Future[None]] = set()
         self._resolution = Resolution(registry, ports.registry_store, remote)
         self._reception = Reception(ports.conversations, Trials(ports, health))
-        self._admission = Admission(ports, options.terms)
+        self._admission = Admission(ports, options.terms, Watch(options.illegal_acts, meter.judged))
         self._dispatch = Dispatch(
             ports,
             max_body=options.max_body,

@@ -84,6 +84,7 @@ def test_every_error_has_a_reason_for_its_dead_letter(kind: type[CaxtonError]) -
         (errors.Expired, MessageError, FailureReason.TIMEOUT),
         (errors.TooManyParticipants, MessageError, FailureReason.RESOURCE_EXHAUSTED),
         (errors.ConversationTimeout, MessageError, FailureReason.TIMEOUT),
+        (errors.ProtocolViolation, MessageError, FailureReason.INVALID_MESSAGE),
         (AgentNotFound, UndeliverableError, FailureReason.AGENT_NOT_FOUND),
         (QueueFull, UndeliverableError, FailureReason.QUEUE_FULL),
         (errors.HandlerFailed, HandlerError, FailureReason.AGENT_NOT_RESPONDING),

@@ -59,6 +59,8 @@ def test_figures_add_up() -> None:
     one, other = figures((0, 2)), figures((0, 3))
     one.errors, other.errors = {"QueueFull": 1}, {"QueueFull": 1, "AgentNotFound": 1}
     one.actions, other.actions = {"routed": 2}, {"routed": 2, "handled": 1}
+    one.verdicts = {"fipa-request INIT legal": 1}
+    other.verdicts = {"fipa-request INIT legal": 2, "fipa-request DONE late": 1}
     one.routing.record(100, 2)
     other.routing.record(200, 3)
     other.handling.record(7)
@@ -70,6 +72,7 @@ def test_figures_add_up() -> None:
     assert found.error_rate == pytest.approx(0.6)
     assert found.errors_by_type == {"QueueFull": 2, "AgentNotFound": 1}
     assert found.actions == {"routed": 4, "handled": 1}
+    assert found.verdicts == {"fipa-request INIT legal": 3, "fipa-request DONE late": 1}
     assert (found.routing_latency_us.count, found.routing_latency_us.mean) == (5, 160.0)
     assert (found.handling_latency_us.count, found.handling_latency_us.p50) == (1, 7)
     assert (found.memory_bytes, found.cpu_percent, found.outbound_queue_depth) == (30, 75.0, 4)

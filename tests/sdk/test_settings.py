@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from caxton_nats import Agent, Settings, started
+from caxton_nats import Agent, Context, Settings, started
 from caxton_nats.config import PRESETS
-from caxton_nats.core.errors import MessageTooLarge, TooManyParticipants
+from caxton_nats.core.errors import MessageTooLarge, ProtocolViolation, TooManyParticipants
+from caxton_nats.core.identifiers import check_conversation_id
 from caxton_nats.testing import memory_platform
 
 
@@ -45,3 +46,31 @@ async def test_each_preset_has_room_for_its_participants_and_no_more(name: str) 
         for receivers in ([others[-1].name], [*within, others[-1].name]):
             with pytest.raises(TooManyParticipants):
                 await alice.send("inform", receivers, **fields)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "refused"), [("allow", False), ("warn", False), ("reject", True)]
+)
+async def test_an_illegal_act_is_refused_if_one_says_so(chosen: str, refused: bool) -> None:  # noqa: FBT001 - a table
+    """With `reject` the sender is told, and nobody else; otherwise it goes on and is recorded."""
+    alice, bob = Agent("alice"), Agent("bob")
+    fields: dict[str, Any] = {"conversation_id": "talk", "protocol": "fipa-request"}
+    settings = Settings.model_validate({"illegal_acts": chosen})
+
+    # What nobody handles is answered with not-understood, and that is an end.
+    @bob.on("request")
+    @alice.on("propose")
+    async def nothing(context: Context) -> None: ...
+
+    async with memory_platform(settings) as platform, started(platform, alice, bob):
+        await alice.send("request", "bob", **fields)
+        if refused:
+            with pytest.raises(ProtocolViolation, match="in state REQUESTED of fipa-request"):
+                await bob.send("propose", "alice", **fields)
+        else:
+            await bob.send("propose", "alice", **fields)
+        record = await platform.conversations.get(check_conversation_id("talk"))
+    assert record is not None
+    assert record.interaction is not None
+    assert record.message_count == 2 - refused
+    assert record.interaction.illegal == 1 - refused
