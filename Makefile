@@ -1,6 +1,6 @@
 # `make demo` and `make test` need Python 3.11 or newer, make and git: they set up the rest in .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check chaos chaos-short fuzz fuzz-short bench bench-quick bench-registry bench-stats bench-priority bench-memory bench-effects bench-soak model diagrams clean
+.PHONY: help setup demo test check chaos chaos-short fuzz fuzz-short competitors bench bench-quick bench-registry bench-stats bench-priority bench-memory bench-effects bench-soak model diagrams clean
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3.12 …` takes another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -60,12 +60,13 @@ model: $(READY) ## Check the engine against its model by random schedules; SECON
 diagrams: $(READY) ## Draw the state diagrams of docs/protocols.md from the tables
 	@$(BIN)/python -m tests.docs.diagrams
 
-bench: $(READY) ## Measure against the ceiling, nats-py and FastStream, and write docs/performance.md
+competitors: $(READY) ## Install what the benchmarks compare with
 	@$(COMPETITORS)
+
+bench: competitors ## Measure against the ceiling, nats-py and FastStream, and write docs/performance.md
 	@$(BIN)/python -m benchmarks --page
 
-bench-quick: $(READY) ## The main lines of it, in two minutes
-	@$(COMPETITORS)
+bench-quick: competitors ## The main lines of it, in two minutes
 	@$(BIN)/python -m benchmarks --quick
 
 bench-registry: $(READY) ## Measure look-ups, memory per agent, and how soon a fresh router knows everybody

@@ -13,11 +13,12 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from time import monotonic
 
 from benchmarks import report
 from benchmarks.contest import Round
-from benchmarks.lines import LINES, Line
+from benchmarks.lines import FASTSTREAM, LINES, Line, without
 
 
 async def play_line(line: Line, rounds: int, share: float) -> dict[str, list[Round]]:
@@ -34,10 +35,20 @@ async def play_line(line: Line, rounds: int, share: float) -> dict[str, list[Rou
     return found
 
 
-async def play_all(chosen: argparse.Namespace) -> dict[str, dict[str, list[Round]]]:
+def lines() -> list[Line]:
+    """Return the lines of those who can take part."""
+    if find_spec("faststream") is not None:
+        return LINES
+    print(f"no {FASTSTREAM} here, so nothing is compared with it: pip install -e '.[bench]'")
+    return [without(line, FASTSTREAM) for line in LINES]
+
+
+async def play_all(
+    chosen: argparse.Namespace, there: Sequence[Line]
+) -> dict[str, dict[str, list[Round]]]:
     """Return all rounds, by line."""
     found: dict[str, dict[str, list[Round]]] = {}
-    for line in LINES:
+    for line in there:
         if chosen.only and line.name not in chosen.only:
             continue
         if chosen.quick and not line.in_quick and not chosen.only:
@@ -54,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", action="append", help="a line by its name; may be repeated")
     parser.add_argument("--page", action="store_true", help="write docs/performance.md, too")
     chosen = parser.parse_args(arguments)
-    began = monotonic()
+    began, there = monotonic(), lines()
     environment = report.environment()
-    played = asyncio.run(play_all(chosen))
-    result = report.result(LINES, played, environment)
+    played = asyncio.run(play_all(chosen, there))
+    result = report.result(there, played, environment)
     print()
     print(report.table(result))
     report.write(result, page=chosen.page)

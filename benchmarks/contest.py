@@ -1,7 +1,8 @@
 """One round of one contestant: a server of its own, processes of their own, one clock for all.
 
 A participant says "ready" on its standard output, begins at "go" on its standard input, ends by
-itself or at "stop", and says in JSON what it has done and how much processor time that took.
+itself or at "stop", and says in JSON what it has done and how much processor time that took. What
+it does after that (deregister, close) belongs to no message, and is not measured.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from time import monotonic, process_time
 from typing import Any, Literal
@@ -46,9 +48,15 @@ class Job:
         """Return when told to stop."""
         await asyncio.to_thread(sys.stdin.readline)
 
+    def done(self, **figures: Any) -> None:
+        """Say what was done, before the role ends: what it does from here on is not measured."""
+        _Began.has_said = True
+        print(json.dumps(_measures() | figures), flush=True)
+
 
 class _Began:
     at = cpu = 0.0
+    has_said = False
 
 
 Role = Callable[[Job], Awaitable[dict[str, Any]]]
@@ -57,18 +65,17 @@ Role = Callable[[Job], Awaitable[dict[str, Any]]]
 def play(arguments: Sequence[str], roles: Mapping[str, Role]) -> None:
     """Be a participant: ``MODULE ROLE JOB``."""
     job = Job(**json.loads(arguments[2]))
-    figures = asyncio.run(_measured(roles[arguments[1]], job))
-    print(json.dumps(figures), flush=True)
+    asyncio.run(_played(roles[arguments[1]], job))
 
 
-async def _measured(role: Role, job: Job) -> dict[str, Any]:
+async def _played(role: Role, job: Job) -> None:
     figures = await role(job)
-    return {
-        "began": _Began.at,
-        "ended": monotonic(),
-        "cpu": process_time() - _Began.cpu,
-        **figures,
-    }
+    if not _Began.has_said:
+        job.done(**figures)
+
+
+def _measures() -> dict[str, Any]:
+    return {"began": _Began.at, "ended": monotonic(), "cpu": process_time() - _Began.cpu}
 
 
 @dataclass
@@ -165,7 +172,9 @@ async def _process(one: Participant) -> AsyncIterator[asyncio.subprocess.Process
         yield process
     finally:
         if process.returncode is None:
-            process.kill()
+            # It has said all it had to say, and its server goes, too.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
 
 

@@ -37,6 +37,7 @@ async def router(job: Job) -> dict[str, Any]:
         await broker.start()
         await job.go()
         await job.stopped()
+        job.done()
     return {}
 
 

@@ -14,6 +14,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -61,8 +62,13 @@ class Client(asyncio.Protocol):
         """Subscribe, and return once the server knows."""
         number = b"%d" % (len(self._heard) + 1)
         self._heard[number] = heard
+        self.write([f"SUB {subject} {number.decode()}\r\n".encode()])
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Return once the server has read all that was written."""
         self._pong.clear()
-        self.write([f"SUB {subject} {number.decode()}\r\nPING\r\n".encode()])
+        self.write([b"PING\r\n"])
         await self._pong.wait()
 
     def data_received(self, data: bytes) -> None:
@@ -114,6 +120,13 @@ def bodies(job: Job) -> list[bytes]:
     ]
 
 
+def headed(subject: str, reply: str, message_id: str, data: bytes) -> bytes:
+    """Return what stores a message, with the headers that a message has."""
+    head = f"NATS/1.0\r\nNats-Msg-Id: {message_id}\r\n{TRACE}"
+    line = f"HPUB {subject} {reply} {len(head)} {len(head) + len(data)}\r\n"
+    return b"".join(((line + head).encode(), data, b"\r\n"))
+
+
 class Router:
     """Decodes, looks up, publishes durably; tells the producer when the server has it."""
 
@@ -124,8 +137,6 @@ class Router:
         self._registry = {name: f"mail.{name}" for name in names}
         self._asking: dict[bytes, bytes] = {}
         self._next = 0
-        self.acked = 0
-        self.heard = asyncio.Event()
 
     async def start(self) -> None:
         """Listen for acks."""
@@ -135,70 +146,66 @@ class Router:
         """Publish what has come, at once."""
         out: list[bytes] = []
         for _, reply, data in frames:
-            out.append(self.stored(data, reply))
+            self._next += 1
+            ack_to = f"acks.{self._next}"
+            self._asking[ack_to.encode()] = reply
+            out.append(self.stored(data, ack_to=ack_to))
         self._client.write(out)
 
-    def stored(self, data: bytes, reply: bytes = b"") -> bytes:
+    def stored(self, data: bytes, *, ack_to: str) -> bytes:
         """Return what stores a message."""
         message = self._decode(data)
-        subject = self._registry[message.receiver]
-        self._next += 1
-        if reply:
-            self._asking[b"acks.%d" % self._next] = reply
-        head = f"NATS/1.0\r\nNats-Msg-Id: {message.message_id}\r\n{TRACE}"
-        line = f"HPUB {subject} acks.{self._next} {len(head)} {len(head) + len(data)}\r\n"
-        return b"".join(((line + head).encode(), data, b"\r\n"))
+        return headed(self._registry[message.receiver], ack_to, message.message_id, data)
 
     def _on_acks(self, frames: list[Frame]) -> None:
-        self.acked += len(frames)
         out: list[bytes] = []
         for subject, _, data in frames:
             assert b'"error"' not in data, data
-            reply = self._asking.pop(subject, None)
-            if reply is not None:
-                out.append(b"PUB %s 2\r\nok\r\n" % reply)
-        if out:
-            self._client.write(out)
-        self.heard.set()
+            out.append(b"PUB %s 4\r\n+ACK\r\n" % self._asking.pop(subject))
+        self._client.write(out)
+
+
+class Pace:
+    """Keeps so many messages on their way, and no more."""
+
+    def __init__(self) -> None:
+        self.confirmed = 0
+        self._heard = asyncio.Event()
+
+    def confirm(self, frames: list[Frame]) -> None:
+        """Take answers."""
+        assert not any(b'"error"' in data for _, _, data in frames), frames[0]
+        self.confirmed += len(frames)
+        self._heard.set()
+
+    async def until(self, confirmed: int) -> None:
+        """Return when so many are confirmed."""
+        while self.confirmed < confirmed:
+            self._heard.clear()
+            await self._heard.wait()
 
 
 async def producer(job: Job) -> dict[str, Any]:
     """Send all messages through the door, so many at a time, and wait until all are confirmed."""
-    client = await connect(job.url)
-    if job.door == "embedded":
-        router = Router(client, job)
-        await router.start()
-        await job.go()
-        given = bodies(job)
-        for at in range(0, len(given), WINDOW // 2):
-            while at - router.acked > WINDOW // 2:
-                router.heard.clear()
-                await router.heard.wait()
-            client.write([router.stored(one) for one in given[at : at + WINDOW // 2]])
-        while router.acked < job.messages:
-            router.heard.clear()
-            await router.heard.wait()
-        return {}
-    confirmed, heard = 0, asyncio.Event()
+    client, pace = await connect(job.url), Pace()
+    routing = Router(client, job)
+    await client.listen("sent", pace.confirm)
 
-    def on_answers(frames: list[Frame]) -> None:
-        nonlocal confirmed
-        confirmed += len(frames)
-        heard.set()
+    def written(number: int, body: bytes) -> bytes:
+        if job.door == "embedded":
+            return routing.stored(body, ack_to="sent")
+        if job.door == "submit":
+            return headed("submit", "sent", f"{job.name}-{number}", body)
+        return b"PUB route sent %d\r\n%s\r\n" % (len(body), body)
 
-    await client.listen("sent", on_answers)
     await job.go()
-    subject = b"route" if job.door == "service" else b"submit"
     given = bodies(job)
-    for at in range(0, len(given), WINDOW // 2):
-        while at - confirmed > WINDOW // 2:
-            heard.clear()
-            await heard.wait()
-        part = given[at : at + WINDOW // 2]
-        client.write([b"PUB %s sent %d\r\n%s\r\n" % (subject, len(one), one) for one in part])
-    while confirmed < job.messages:
-        heard.clear()
-        await heard.wait()
+    step = WINDOW // 2
+    for start in range(0, len(given), step):
+        await pace.until(start - step)
+        part = enumerate(given[start : start + step], start)
+        client.write([written(number, body) for number, body in part])
+    await pace.until(len(given))
     return {}
 
 
@@ -207,10 +214,34 @@ async def router(job: Job) -> dict[str, Any]:
     client = await connect(job.url)
     routing = Router(client, job)
     await routing.start()
-    await client.listen("route", routing.route)
+    if job.door == "submit":
+        await pulling(client, routing)
+    else:
+        await client.listen("route", routing.route)
     await job.go()
     await job.stopped()
     return {}
+
+
+async def pulling(client: Client, routing: Router) -> None:
+    """Route what lies in the ingress; the answer to its reply subject acknowledges it there."""
+    left = 2 * PULL
+    request = b'{"batch":%d,"expires":60000000000}' % PULL
+    pull = b"PUB $JS.API.CONSUMER.MSG.NEXT.INGRESS.router given %d\r\n%s\r\n" % (
+        len(request),
+        request,
+    )
+
+    def take(frames: list[Frame]) -> None:
+        nonlocal left
+        routing.route(frames)
+        left -= len(frames)
+        if left <= PULL:
+            left += PULL
+            client.write([pull])
+
+    await client.listen("given", take)
+    client.write([pull, pull])
 
 
 async def agent(job: Job) -> dict[str, Any]:
@@ -218,10 +249,12 @@ async def agent(job: Job) -> dict[str, Any]:
     client = await connect(job.url)
     decode = msgspec.json.Decoder(Message).decode
     seen: set[str] = set()
+    handled = 0
     complete, left = asyncio.Event(), [0] * len(job.receivers)
+    places = {name: at for at, name in enumerate(job.receivers)}
 
     def pull(at: int, name: str) -> bytes:
-        left[at] = PULL
+        left[at] += PULL
         request = b'{"batch":%d,"expires":60000000000}' % PULL
         return b"PUB $JS.API.CONSUMER.MSG.NEXT.MAIL.%s mine.%d %d\r\n%s\r\n" % (
             name.encode(),
@@ -231,24 +264,29 @@ async def agent(job: Job) -> dict[str, Any]:
         )
 
     def on_mail(frames: list[Frame]) -> None:
+        nonlocal handled
+        handled += len(frames)
         out: list[bytes] = []
         for _, reply, data in frames:
             message = decode(data)
             seen.add(message.message_id)
             out.append(b"PUB %s 4\r\n+ACK\r\n" % reply)
-            at = job.receivers.index(message.receiver) if len(left) > 1 else 0
+            at = places[message.receiver]
             left[at] -= 1
-            if not left[at]:
+            if left[at] <= PULL:
                 out.append(pull(at, message.receiver))
         client.write(out)
         if len(seen) >= job.messages:
             complete.set()
 
     await client.listen("mine.*", on_mail)
-    client.write([pull(at, name) for at, name in enumerate(job.receivers)])
+    client.write([pull(at, name) for at, name in [*enumerate(job.receivers)] * 2])
     await job.go()
     await complete.wait()
-    return {"handled": len(seen)}
+    ended = monotonic()
+    await client.flush()
+    assert handled == len(seen), f"{handled - len(seen)} messages were handled twice"
+    return {"handled": handled, "ended": ended}
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from benchmarks.contest import Durability, Job, Participant, Round, a_server, play_round
@@ -11,6 +11,7 @@ from caxton_nats.jetstream.connection import connect
 
 Contestant = Callable[[int], Awaitable[Round]]
 """Plays one round with so many messages."""
+FASTSTREAM = "FastStream"
 BOUND = 100_000
 WINDOW_NS = 120_000_000_000
 SIXTEEN = [f"bob-{number}" for number in range(16)]
@@ -47,6 +48,13 @@ class Line:
     """What keeps it from being faster, for the page."""
 
 
+def without(line: Line, absent: str) -> Line:
+    """Return the line without a contestant, and without what is said of it."""
+    contestants = {name: one for name, one in line.contestants.items() if name != absent}
+    ratios = tuple(one for one in line.ratios if absent not in (one.of, one.to))
+    return replace(line, contestants=contestants, ratios=ratios)
+
+
 async def ours(
     messages: int,
     *,
@@ -81,16 +89,17 @@ async def lean(
     router: str = "benchmarks.lean",
     receivers: list[str] | None = None,
     size: int = 256,
+    durability: Durability = "process",
 ) -> Round:
     """Play a round of the ceiling, or of another router between its ends."""
-    async with a_server() as server:
+    async with a_server(durability) as server:
         job = Job(
             url=server.url, messages=messages, door=door, size=size, receivers=receivers or ["bob"]
         )
         await lean_streams(server.url, job.receivers)
         participants = [Participant("producer", "benchmarks.lean", "producer", job)]
         participants.append(Participant("agent", "benchmarks.lean", "agent", job))
-        if door == "service":
+        if door != "embedded":
             participants.append(Participant("router", router, "router", job, waits=True))
         return await play_round(server, participants)
 
@@ -106,28 +115,32 @@ async def stored(
 
 
 async def lean_streams(url: str, receivers: list[str]) -> None:
-    """Make a stream like a mailbox stream of ours, and a consumer for each receiver."""
+    """Make a mailbox stream and an ingress like ours, and a consumer for each receiver."""
     connection = await connect(url, name="benchmark")
-    stream = {
-        "name": "MAIL",
-        "subjects": ["mail.*"],
+    queue = {
         "retention": "workqueue",
         "storage": "file",
-        "max_msgs_per_subject": BOUND,
         "discard": "new",
-        "discard_new_per_subject": True,
         "duplicate_window": WINDOW_NS,
+        "max_consumers": 10_000,
+        "allow_direct": True,
     }
-    await connection.api("STREAM.CREATE.MAIL", stream)
-    for name in receivers:
+    mail = {"max_msgs_per_subject": BOUND, "discard_new_per_subject": True}
+    consumers = [("MAIL", name, f"mail.{name}") for name in receivers]
+    for name, stream in (
+        ("MAIL", {"subjects": ["mail.*"], **queue, **mail}),
+        ("INGRESS", {"subjects": ["submit"], **queue, "max_msgs": BOUND}),
+    ):
+        await connection.api(f"STREAM.CREATE.{name}", {"name": name, **stream})
+    for stream_name, name, subject in [*consumers, ("INGRESS", "router", "submit")]:
         config = {
             "durable_name": name,
             "ack_policy": "explicit",
-            "filter_subject": f"mail.{name}",
+            "filter_subject": subject,
             "max_ack_pending": 20_000,
         }
-        request = {"stream_name": "MAIL", "config": config}
-        await connection.api(f"CONSUMER.CREATE.MAIL.{name}", request)
+        request = {"stream_name": stream_name, "config": config}
+        await connection.api(f"CONSUMER.CREATE.{stream_name}.{name}", request)
     await connection.close()
 
 
@@ -144,14 +157,17 @@ LINES: list[Line] = [
             "caxton": partial(ours, door="service"),
             "ceiling": partial(lean, door="service"),
             "nats-py": partial(lean, door="service", router="benchmarks.nats_py_router"),
-            "FastStream": partial(lean, door="service", router="benchmarks.faststream_router"),
+            FASTSTREAM: partial(lean, door="service", router="benchmarks.faststream_router"),
+            "caxton embedded": partial(ours, door="embedded"),
         },
         messages=30_000,
-        few={"nats-py": 15_000, "FastStream": 1_500},
+        few={"nats-py": 15_000, FASTSTREAM: 1_500},
         ratios=(
             Ratio("routed_vs_ceiling", "caxton", "ceiling", 0.6),
+            # The best way to send that there is, and the best of those that send one by one.
+            Ratio("send_many_vs_ceiling", "caxton embedded", "ceiling", 1.0),
             Ratio("routed_vs_nats_py", "caxton", "nats-py", 2.0),
-            Ratio("routed_vs_faststream", "caxton", "FastStream", 20.0),
+            Ratio("routed_vs_faststream", "caxton", FASTSTREAM, 20.0),
         ),
         in_quick=True,
         limit="the receiver's process",
@@ -171,8 +187,9 @@ LINES: list[Line] = [
     Line(
         "submit 1 to 1",
         "256 bytes, stored in the ingress first, by any client",
-        {"caxton": partial(ours, door="submit")},
+        {"caxton": partial(ours, door="submit"), "ceiling": partial(lean, door="submit")},
         messages=15_000,
+        ratios=(Ratio("submit_vs_ceiling", "caxton", "ceiling", 0.6),),
         limit="the router's process and the server: every message is stored twice",
     ),
     Line(
@@ -189,8 +206,12 @@ LINES: list[Line] = [
     Line(
         "embedded 16 to 16",
         "256 bytes from sixteen senders of one process to sixteen receivers of another",
-        {"caxton": partial(ours, door="embedded", receivers=SIXTEEN, senders=SENDERS)},
+        {
+            "caxton": partial(ours, door="embedded", receivers=SIXTEEN, senders=SENDERS),
+            "ceiling": partial(lean, door="embedded", receivers=SIXTEEN),
+        },
         messages=24_000,
+        ratios=(Ratio("16_to_16_vs_ceiling", "caxton", "ceiling", 0.6),),
         limit="the receivers' process",
     ),
     Line(
@@ -203,6 +224,20 @@ LINES: list[Line] = [
         messages=20_000,
         ratios=(Ratio("large_vs_ceiling", "caxton", "ceiling", 0.6),),
         limit="the receiver's process",
+    ),
+    Line(
+        "embedded 1 to 16, 2 KiB",
+        "2 KiB from one sender to sixteen receivers",
+        {"caxton": partial(ours, door="embedded", receivers=SIXTEEN, size=2048)},
+        messages=16_000,
+        limit="the receivers' process",
+    ),
+    Line(
+        "embedded 16 to 16, 2 KiB",
+        "2 KiB from sixteen senders of one process to sixteen receivers of another",
+        {"caxton": partial(ours, door="embedded", receivers=SIXTEEN, senders=SENDERS, size=2048)},
+        messages=16_000,
+        limit="the receivers' process",
     ),
     Line(
         "power-safe 1 to 1",
@@ -226,6 +261,18 @@ LINES: list[Line] = [
         in_quick=True,
         durability="power",
         limit="the disk: a sync for each message, or for each group",
+    ),
+    Line(
+        "power-safe, other doors",
+        "256 bytes through the router service, and stored in the ingress first",
+        {
+            "caxton": partial(ours, door="service", durability="power"),
+            "caxton submit": partial(ours, door="submit", durability="power"),
+            "ceiling": partial(lean, door="service", durability="power"),
+        },
+        messages=3_000,
+        durability="power",
+        limit="the disk: in the ingress, every message is synced twice",
     ),
     Line(
         "10 and 1,000 agents",

@@ -44,6 +44,7 @@ async def router(job: Job) -> dict[str, Any]:
     await client.flush()
     await job.go()
     await job.stopped()
+    job.done()
     for task in tasks:
         task.cancel()
     await client.close()
@@ -63,9 +64,10 @@ async def publisher(job: Job) -> dict[str, Any]:
         for number in range(job.messages)
     ]
     await stream.publish_async_completed()
-    stored = [ack.result().seq for ack in acks]
+    stored = {ack.result().seq for ack in acks}
+    job.done(handled=len(stored))
     await client.close()
-    return {"handled": len(set(stored))}
+    return {}
 
 
 if __name__ == "__main__":

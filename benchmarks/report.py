@@ -161,7 +161,7 @@ def plot(found: Mapping[str, Any]) -> str:
     for number, (name, rate) in enumerate(bars):
         top = 24 * number + 4
         width = max(2, round(rate / most * 380))
-        colour = "#2a7fbf" if name.endswith(("caxton", "· 10", "· 1000")) else "#8a8f98"
+        colour = "#2a7fbf" if "· caxton" in name or name.endswith(("· 10", "· 1000")) else "#8a8f98"
         rows.append(
             f'<text x="0" y="{top + 14}" fill="#808790">{name}</text>'
             f'<rect x="290" y="{top}" width="{width}" height="18" fill="{colour}" rx="2"/>'

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from time import monotonic
 from typing import Any
 
 from benchmarks.contest import Job, play
@@ -48,6 +50,7 @@ async def sender(job: Job) -> dict[str, Any]:
         await job.go()
         share = job.messages // len(agents)
         await asyncio.gather(*(send(job, one, share) for one in agents))
+        job.done()
     return {}
 
 
@@ -100,11 +103,12 @@ async def router(job: Job) -> dict[str, Any]:
     async with serve(settings(job)):
         await job.go()
         await job.stopped()
+        job.done()
     return {}
 
 
-async def receiver(job: Job) -> dict[str, Any]:
-    """Handle all messages, each once."""
+async def receiver(job: Job, look: Callable[[], dict[str, Any]] = dict) -> dict[str, Any]:
+    """Handle all messages, each once; say what there is to look at then, too."""
     logging.disable(logging.WARNING)
     seen: set[str] = set()
     complete = asyncio.Event()
@@ -125,10 +129,11 @@ async def receiver(job: Job) -> dict[str, Any]:
             await registered(platform, job)
             await job.go()
             await complete.wait()
-            figures = {"handled": len(seen), "again": again}
+            ended = monotonic()
             await asyncio.gather(*(emptied(platform, one) for one in agents))
-    assert not again, f"{again} messages were handled twice"
-    return figures
+            assert not again, f"{again} messages were handled twice"
+            job.done(handled=len(seen), ended=ended, **look())
+    return {}
 
 
 async def registered(platform: Platform, job: Job) -> None:

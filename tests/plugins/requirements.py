@@ -1,7 +1,7 @@
 """What tests need beyond Python: skipped where it is missing, failed where it is demanded.
 
 A developer without Docker still runs the rest. CI names what must be there, so that a broken
-installation cannot pass as a green run with skips: CAXTON_TEST_REQUIRE="docker nats-cli chaos".
+installation cannot pass as a green run with skips: CAXTON_TEST_REQUIRE="docker nats-cli chaos faststream".
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -81,10 +82,15 @@ def _missing_nats_cli() -> str:
     )
 
 
+def _missing_faststream() -> str:
+    return "" if find_spec("faststream") else "no FastStream here: pip install -e '.[bench]'"
+
+
 _CHECKS: Mapping[str, Callable[[], str]] = {
     "docker": _missing_docker,
     "nats-cli": _missing_nats_cli,
     "chaos": needs.missing,
+    "faststream": _missing_faststream,
 }
 
 
