@@ -129,7 +129,10 @@ async def a_server(
 async def play_round(
     server: EmbeddedServer, participants: Sequence[Participant], *, patience: float = PATIENCE
 ) -> Round:
-    """Have the participants do their parts in so many seconds; the first one sends."""
+    """Have the participants do their parts in so many seconds.
+
+    The first one sends; they start in reverse, so that whoever is needed comes after who needs it.
+    """
     async with AsyncExitStack() as stack:
         processes: list[asyncio.subprocess.Process] = []
         # Whoever sends comes last: the others have to be there.

@@ -90,10 +90,13 @@ async def _agent(job: Job, name: str, other: str, *, answers: bool) -> dict[str,
 def plays(way: Way, job: Job) -> list[Participant]:
     """Return who takes part; the first one sends."""
     module = "benchmarks.latency" if way.who != "nats-py" else "benchmarks.nats_py_ends"
-    parts = [Participant("sender", module, "sender", job)]
+    parts = [
+        Participant("sender", module, "sender", job),
+        Participant("echo", module, "echo", job, waits=way.round_trip),
+    ]
     if job.door == "service":
         parts.append(Participant("router", "benchmarks.routed", "router", job, waits=True))
-    return [*parts, Participant("echo", module, "echo", job, waits=way.round_trip)]
+    return parts
 
 
 async def one_round(server: EmbeddedServer, way: Way, seconds: float) -> Round:

@@ -129,8 +129,8 @@ async def measure(messages: int) -> dict[str, Any]:
             module = "benchmarks.soak"
             parts = [
                 Participant("sender", module, "sender", job),
-                Participant("router", module, "router", job, waits=True),
                 Participant("receiver", module, "receiver", job),
+                Participant("router", module, "router", job, waits=True),
             ]
             played = await play_round(server, parts, patience=3_600)
     return {
