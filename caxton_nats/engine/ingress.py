@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from caxton_nats.core.addressing import check_lengths
@@ -34,6 +34,7 @@ from caxton_nats.tasks import Workers, forever
 
 _MOST_NAMES = 10_000
 """Receivers that are read of a refused message: the most that any deployment allows."""
+_DONE = Ack()
 log = logging.getLogger("caxton_nats")
 
 
@@ -82,13 +83,19 @@ class Ingress:
         taken = [(delivery, self._submission(delivery)) for delivery in deliveries]
         known = [one for _, one in taken if isinstance(one, Submission)]
         results = iter(await self._door.send(known))
-        settled = await asyncio.gather(
-            *(
-                self._settle(delivery, one, next(results) if isinstance(one, Submission) else one)
-                for delivery, one in taken
-            )
-        )
-        await self._inbox.settle(settled)
+        settled: dict[int, tuple[Delivery, Disposition]] = {}
+        failed: list[tuple[int, Awaitable[tuple[Delivery, Disposition]]]] = []
+        for at, (delivery, one) in enumerate(taken):
+            result = next(results) if isinstance(one, Submission) else one
+            errors = _errors(result)
+            # A task each only for what failed: for the rest it would cost as much as routing it.
+            if errors:
+                failed.append((at, self._settle(delivery, one, result, errors)))
+            else:
+                settled[at] = delivery, _DONE
+        given = await asyncio.gather(*(one for _, one in failed))
+        settled |= {at: way for (at, _), way in zip(failed, given, strict=True)}
+        await self._inbox.settle([settled[at] for at in range(len(taken))])
 
     def _submission(self, delivery: Delivery) -> Submission | MessageError:
         """Return the submission, or what is wrong with a subject that names no agent."""
@@ -112,11 +119,9 @@ class Ingress:
         delivery: Delivery,
         submission: Submission | MessageError,
         result: Receipt | CaxtonError,
+        failed: Sequence[CaxtonError],
     ) -> tuple[Delivery, Disposition]:
         """Bury what was refused, and return what becomes of the delivery."""
-        failed = _errors(result)
-        if not failed:
-            return delivery, Ack()
         again = await self._again(failed, delivery)
         if again is not None:
             return delivery, Nak(again)
