@@ -1,8 +1,10 @@
 """admit: a message that names a conversation changes its record before it is delivered.
 
 The record is changed by compare-and-set. Messages of one conversation that meet in this process
-while a write is under way wait and share the next write. A message of a conversation that has
-ended is refused by the record's own times, whether or not anybody works off the timers.
+while a write is under way wait and share the next write. What this process has written last is
+kept in mind and not read again: it counts only if the store takes the next write on top of it. A
+message of a conversation that has ended is refused by the record's own times, whether or not
+anybody works off the timers.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ TRIES = 30
 """Compare-and-set tries before giving up; each loser waits a random moment."""
 REMEMBERED = 10_000
 """Conversations of which it is known whether they are urgent."""
+KEPT = 100_000
+"""Messages and participants, in all, of the conversations whose records are kept in mind."""
 _PAUSE = timedelta(milliseconds=40)
 log = logging.getLogger("caxton_nats")
 
@@ -37,6 +41,35 @@ class Candidate(msgspec.Struct, frozen=True):
 
     envelope: Envelope
     receivers: Sequence[AgentId]
+
+
+class Written:
+    """Records as this process has written them last, and their revisions; the oldest give way."""
+
+    def __init__(self, most: int = KEPT) -> None:
+        """Keep conversations of so many messages and participants altogether."""
+        self._most = most
+        self._size = 0
+        self._records: OrderedDict[ConversationId, tuple[Conversation, int]] = OrderedDict()
+
+    def put(self, record: Conversation, revision: int) -> None:
+        """Keep what was written under this revision."""
+        self.pop(record.conversation_id)
+        self._records[record.conversation_id] = record, revision
+        self._size += _size(record)
+        while self._size > self._most:
+            self.pop(next(iter(self._records)))
+
+    def pop(self, conversation_id: ConversationId) -> tuple[Conversation, int] | None:
+        """Forget a record, and return it with its revision."""
+        found = self._records.pop(conversation_id, None)
+        if found is not None:
+            self._size -= _size(found[0])
+        return found
+
+
+def _size(record: Conversation) -> int:
+    return len(record.thread.ids) + len(record.participants)
 
 
 class Admission:
@@ -52,6 +85,7 @@ class Admission:
         ] = {}
         self._writers: set[asyncio.Task[None]] = set()
         self._urgent: OrderedDict[ConversationId, bool] = OrderedDict()
+        self._written = Written()
 
     async def admit(self, candidates: Sequence[Candidate]) -> list[CaxtonError | None]:
         """Record the messages; one refusal or None each, in order.
@@ -111,7 +145,9 @@ class Admission:
     async def _write(
         self, conversation_id: ConversationId, candidates: Sequence[Candidate]
     ) -> list[CaxtonError | None]:
-        latest = False
+        refusals, latest = await self._write_on_top(conversation_id, candidates)
+        if refusals is not None:
+            return refusals
         for attempt in range(TRIES):
             before, revision = await self._load(conversation_id, latest=latest)
             record, refusals, judged = self._advance(before, candidates)
@@ -127,7 +163,7 @@ class Admission:
             if before is None:
                 await wake_at_end(self._ports.timers, record)
             try:
-                await self._ports.conversations.save(record, revision=revision)
+                await self._save(record, revision)
             except RevisionConflict:
                 latest = True
                 await self._clock.sleep(_PAUSE * self._clock.chance() * min(attempt + 1, 8))
@@ -139,6 +175,33 @@ class Admission:
             field="conversation_id",
             hint="send again with the same message id",
         )
+
+    async def _write_on_top(
+        self, conversation_id: ConversationId, candidates: Sequence[Candidate]
+    ) -> tuple[list[CaxtonError | None] | None, bool]:
+        """Write on top of what this process has written last, if it has.
+
+        Returns the outcome, None if the record has to be read first, and whether it has changed.
+        """
+        known = self._written.pop(conversation_id)
+        if known is None:
+            return None, False
+        before, revision = known
+        record, refusals, judged = self._advance(before, candidates)
+        # Only the store can say that nothing has changed, or that something is wrong.
+        is_wrong = any(refusals) or any(one.error for one in judged)
+        if record is None or record is before or is_wrong:
+            return None, False
+        try:
+            await self._save(record, revision)
+        except RevisionConflict:
+            return None, True
+        self._remember(record)
+        self._watch.tell(judged)
+        return refusals, False
+
+    async def _save(self, record: Conversation, revision: int | None) -> None:
+        self._written.put(record, await self._ports.conversations.save(record, revision=revision))
 
     async def _load(
         self, conversation_id: ConversationId, *, latest: bool
