@@ -15,8 +15,9 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from time import monotonic
+from typing import Any
 
-from benchmarks import report
+from benchmarks import others, report
 from benchmarks.contest import Round
 from benchmarks.lines import FASTSTREAM, LINES, Line, without
 
@@ -57,6 +58,17 @@ async def play_all(
     return found
 
 
+async def measure_all(chosen: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Return what is measured in other units, by name."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in others.NAMES:
+        if not chosen.only or name in chosen.only:
+            one = await others.measure(name, quick=chosen.quick)
+            if one is not None:
+                found[name] = one
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Play, print the table, and write JSON and plot."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
@@ -68,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     began, there = monotonic(), lines()
     environment = report.environment()
     played = asyncio.run(play_all(chosen, there))
-    result = report.result(there, played, environment)
+    measured = asyncio.run(measure_all(chosen))
+    result = report.result(there, played, environment, measured)
     print()
     print(report.table(result))
     report.write(result, page=chosen.page)

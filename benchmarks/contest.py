@@ -21,6 +21,8 @@ from typing import Any, Literal
 from caxton_nats.jetstream.embedded import EmbeddedOptions, EmbeddedServer
 
 PATIENCE = 120.0
+LEAVE = 30.0
+"""Seconds that a participant has to end when all is measured."""
 Durability = Literal["process", "power"]
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -47,6 +49,10 @@ class Job:
     async def stopped(self) -> None:
         """Return when told to stop."""
         await asyncio.to_thread(sys.stdin.readline)
+
+    async def dismissed(self) -> None:
+        """Return when the others have ended, too, and nobody needs us."""
+        await asyncio.to_thread(sys.stdin.read)
 
     def done(self, **figures: Any) -> None:
         """Say what was done, before the role ends: what it does from here on is not measured."""
@@ -174,8 +180,13 @@ async def _process(one: Participant) -> AsyncIterator[asyncio.subprocess.Process
     try:
         yield process
     finally:
+        # It deregisters: the next round may be played on the same server, by the same names.
+        if process.stdin is not None:
+            process.stdin.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE):
+                await process.wait()
         if process.returncode is None:
-            # It has said all it had to say, and its server goes, too.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         await process.wait()

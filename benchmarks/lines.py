@@ -144,11 +144,6 @@ async def lean_streams(url: str, receivers: list[str]) -> None:
     await connection.close()
 
 
-def crowd(number: int) -> list[str]:
-    """Return so many names."""
-    return [f"worker-{at}" for at in range(number)]
-
-
 LINES: list[Line] = [
     Line(
         "service 1 to 1",
@@ -273,16 +268,5 @@ LINES: list[Line] = [
         messages=3_000,
         durability="power",
         limit="the disk: in the ingress, every message is synced twice",
-    ),
-    Line(
-        "10 and 1,000 agents",
-        "256 bytes spread over all agents of one process, each with its own consumers",
-        {
-            "1000": partial(ours, door="embedded", receivers=crowd(1_000)),
-            "10": partial(ours, door="embedded", receivers=crowd(10)),
-        },
-        messages=10_000,
-        ratios=(Ratio("cost_1000_agents_vs_10", "1000", "10", 1.5, figure="cost"),),
-        limit="the server: it keeps a file for each consumer",
     ),
 ]

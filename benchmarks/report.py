@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.contest import Round
 from benchmarks.lines import Line, Ratio
+from benchmarks.others import TARGETS, tables
 
 ROOT = Path(__file__).parent.parent
 RESULT = Path("benchmarks/results/latest.json")
@@ -38,8 +39,9 @@ def result(
     lines: Sequence[Line],
     played: Mapping[str, Mapping[str, Sequence[Round]]],
     where: dict[str, Any],
+    measured: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Return everything, to be written as JSON."""
+    """Return everything, to be written as JSON; `measured` is of `benchmarks.others`."""
     known = {line.name: line for line in lines}
     ratios: dict[str, Any] = {}
     found: dict[str, Any] = {}
@@ -53,7 +55,10 @@ def result(
         }
         for ratio in line.ratios:
             ratios[ratio.name] = _ratio(ratio, contestants)
-    return {"environment": where, "ratios": ratios, "lines": found}
+    for other in (measured or {}).values():
+        for name, values in other["ratios"].items():
+            ratios[name] = _judged(values, *TARGETS[name])
+    return {"environment": where, "ratios": ratios, "lines": found, "others": measured or {}}
 
 
 def _summary(rounds: Sequence[Round]) -> dict[str, Any]:
@@ -71,15 +76,18 @@ def _summary(rounds: Sequence[Round]) -> dict[str, Any]:
 def _ratio(ratio: Ratio, contestants: Mapping[str, Sequence[Round]]) -> dict[str, Any]:
     pairs = zip(contestants[ratio.of], contestants[ratio.to], strict=True)
     values = [getattr(one, ratio.figure) / getattr(other, ratio.figure) for one, other in pairs]
+    return _judged(values, "at most" if ratio.figure == "cost" else "at least", ratio.target)
+
+
+def _judged(values: Sequence[float], sense: str, target: float) -> dict[str, Any]:
     value = median(values)
-    high = ratio.figure != "cost"
     return {
         "value": round(value, 3),
         "least": round(min(values), 3),
         "most": round(max(values), 3),
-        "target": ratio.target,
-        "sense": "at least" if high else "at most",
-        "met": value >= ratio.target if high else value <= ratio.target,
+        "target": target,
+        "sense": sense,
+        "met": value >= target if sense == "at least" else value <= target,
     }
 
 
@@ -139,7 +147,27 @@ def markdown(found: Mapping[str, Any]) -> str:
                 f"| {name} | {who} | {one['rate']:,} | {one['slowest']:,} | {one['fastest']:,} "
                 f"| {costs} | {limit} |"
             )
+    for name, other in found["others"].items():
+        for part, given in tables(other).items():
+            rows += [
+                "",
+                f"{name}, {part} ({other['unit']})"
+                if part != "lines"
+                else f"{name} ({other['unit']})",
+                "",
+                *_table(given),
+            ]
     return "\n".join(rows) + "\n"
+
+
+def _table(given: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return rows of figures, with a column for each that any of them has."""
+    columns = list(dict.fromkeys(column for row in given.values() for column in row))
+    rows = [f"| | {' | '.join(columns)} |", f"| --- |{' --- |' * len(columns)}"]
+    for name, row in given.items():
+        cells = (f"{row[column]:,.4g}" if column in row else "" for column in columns)
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return rows
 
 
 def plot(found: Mapping[str, Any]) -> str:

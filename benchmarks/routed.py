@@ -104,6 +104,7 @@ async def router(job: Job) -> dict[str, Any]:
         await job.go()
         await job.stopped()
         job.done()
+        await job.dismissed()
     return {}
 
 

@@ -166,3 +166,15 @@ def _pretends(began: list[str], name: str, rates: list[int]) -> Contestant:
 
 def _nothing() -> dict[str, Any]:
     return report.result([], {}, report.environment())
+
+
+def test_what_has_other_units_is_judged_and_shown_too() -> None:
+    """Latency and the like come with their ratios, targets and tables."""
+    lines = {"embedded": {"p50": 0.5, "p99": 2.0}, "nats-py": {"p50": 0.4}}
+    measured = {
+        "latency": {"unit": "ms", "lines": lines, "ratios": {"one_way_p99_vs_nats_py": [1, 2, 1.2]}}
+    }
+    found = report.result([], {}, report.environment(), measured)
+    ratio = found["ratios"]["one_way_p99_vs_nats_py"]
+    assert (ratio["value"], ratio["sense"], ratio["met"]) == (1.2, "at most", True)
+    assert "| nats-py | 0.4 |  |" in report.markdown(found)
