@@ -38,6 +38,8 @@ from caxton_nats.jetstream.wire import AttentiveParser, BatchParser, Frame, List
 
 _KNOWN = "2.16."
 """The nats-py whose inside the batches rely on."""
+_MUCH = 256 * 1024
+"""Bytes that are written before more is posted."""
 log = logging.getLogger("caxton_nats.jetstream")
 _VIOLATION = re.compile(rb"""-ERR 'Permissions Violation for (\w+) (?:to|with [^"]*) "([^"]+)\"""")
 
@@ -67,6 +69,7 @@ class AttentiveClient(Client):
         super().__init__()
         self._by_batch = version("nats-py").startswith(_KNOWN) if by_batch is None else by_batch
         self._ps = BatchParser(self) if self._by_batch else AttentiveParser(self)
+        self._writes_soon = False
         self.listeners: dict[bytes, Listener] = {}
         """By the number of the subscription, as the server writes it."""
         self._questions = Questions(self)
@@ -191,14 +194,26 @@ class AttentiveClient(Client):
         text = written(posts)
         self.stats["out_msgs"] += len(posts)
         self.stats["out_bytes"] += len(text)
-        # What nats-py has not written yet goes first.
+        # In one write with what nats-py has not written yet, and what else is posted in this turn
+        # of the loop. Not before the next: a write to a connection that is lost has all thrown away
+        # that has come on it and is not read, deliveries that nobody gets again before ack_wait.
         self._pending.append(text)
-        transport.writelines(self._pending)  # type: ignore[no-untyped-call]
-        self._pending, self._pending_data_size = [], 0
-        try:
+        self._pending_data_size += len(text)
+        if not self._writes_soon:
+            self._writes_soon = True
+            asyncio.get_running_loop().call_soon(self._write_pending)
+        if self._pending_data_size > _MUCH:
+            await asyncio.sleep(0)
+        # Here it shows, too, that the connection is lost; what is to be done, whoever reads knows.
+        with suppress(OSError):
             await transport.drain()  # type: ignore[no-untyped-call]
-        except OSError as error:
-            await self._process_op_err(error)
+
+    def _write_pending(self) -> None:
+        self._writes_soon = False
+        transport = self._transport
+        if self._pending and self.is_connected and transport is not None:
+            pending, self._pending, self._pending_data_size = self._pending, [], 0
+            transport.writelines(pending)
 
     async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
         """Ask behind all that was written before; nats-py's PING overtakes what still waits.
