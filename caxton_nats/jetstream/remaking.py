@@ -55,12 +55,12 @@ async def check_shards(connection: Connection, shards: int) -> None:
     Raises:
         ConfigurationError: mail would be looked for elsewhere.
     """
-    ingress = await config_of(connection, INGRESS_STREAM)
-    had = int(((ingress or {}).get("metadata") or {}).get(SHARDS, 0))
-    if ingress is None:
+    had = _shards_of(await config_of(connection, INGRESS_STREAM))
+    if not had:
         answer = await connection.api("STREAM.NAMES", {"subject": f"{MAILBOX}.>"})
-        found = (_MAILBOX.fullmatch(name) for name in answer.get("streams") or [])
-        had = max((int(one[1]) + 1 for one in found if one is not None), default=0)
+        names = [name for name in answer.get("streams") or [] if _MAILBOX.fullmatch(name)]
+        # Their number says nothing: another process may be making the rest at this moment.
+        had = max([_shards_of(await config_of(connection, name)) for name in names[:1]], default=0)
     if had not in (0, shards):
         raise ConfigurationError(
             "this deployment has another number of shards; mail would be looked for elsewhere",
@@ -76,3 +76,7 @@ async def _info(connection: Connection, name: str) -> Json | None:
         return await connection.api(f"STREAM.INFO.{name}")
     except StreamMissing:
         return None
+
+
+def _shards_of(config: Json | None) -> int:
+    return int(((config or {}).get("metadata") or {}).get(SHARDS, 0))

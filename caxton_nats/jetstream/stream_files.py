@@ -152,6 +152,9 @@ def _configured(config: Json, options: Options) -> Json:
     if is_bounded(name):
         config[QUEUE] = options.queue_size
         config["duplicate_window"] = int(options.duplicate_window * _NANOSECONDS)
+    if name.startswith(MAILBOX_STREAM):
+        # CAXTON_INGRESS says it, too, but is made last: until then these are all there is.
+        config["metadata"] = {**config["metadata"], SHARDS: str(options.shards)}
     if name == f"KV_{DECISIONS_BUCKET}":
         config["max_age"] = int((options.duplicate_window + DECISION_SLACK) * _NANOSECONDS)
     if name == f"KV_{ARCHIVE_BUCKET}":

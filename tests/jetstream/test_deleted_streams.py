@@ -162,3 +162,16 @@ async def test_another_number_of_shards_is_refused(running: Running, lost: str) 
     deployment = await topology.discover(running.nats)
     assert deployment is not None
     assert deployment.shards == SHARDS
+
+
+async def test_a_deployment_that_is_half_made(running: Running) -> None:
+    """It is completed by whoever agrees on its shards, and by nobody else.
+
+    Another process is making the rest, or has died over it.
+    """
+    for name in ("CAXTON_INGRESS", f"CAXTON_MAILBOX_{SHARDS - 1}"):
+        await running.nats.api(f"STREAM.DELETE.{name}")
+    with pytest.raises(ConfigurationError):
+        await topology.apply(running.nats, Options(shards=SHARDS - 1))
+    await topology.apply(running.nats, Options(shards=SHARDS))
+    assert await topology.inspect(running.nats, Options(shards=SHARDS)) == []
