@@ -8,8 +8,12 @@ they are faster, and the other way is tried again now and then, for servers chan
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 LEAST = 32
-"""Messages that are worth a group."""
+"""Messages whose time says something."""
+WORTH = 128
+"""Messages of one stream that are worth a group: a commit costs as much as fifty to a hundred."""
 SLOW = 100e-6
 """Seconds for a message from which on groups are tried: without syncs it does not take so long."""
 _AGAIN = 100
@@ -20,11 +24,20 @@ _WEIGHT = 0.3
 class Grouping:
     """Which way is the faster one, as far as is known."""
 
+    worth = WORTH
+
     def __init__(self) -> None:
         self._single: float | None = None
         self._grouped: float | None = None
         self._since = 0
         self._possible = True
+
+    def groups(self, streams: Iterable[str]) -> list[list[int]]:
+        """Return the places of what could be groups: of streams that get enough messages."""
+        places: dict[str, list[int]] = {}
+        for at, stream in enumerate(streams):
+            places.setdefault(stream, []).append(at)
+        return [group for group in places.values() if len(group) >= self.worth]
 
     def sample(self, number: int) -> int:
         """Return how many of so many are to be stored first, for nothing is known yet."""

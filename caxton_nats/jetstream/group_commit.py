@@ -8,16 +8,34 @@ nothing of it is stored, and its messages go one by one, so that each has its ow
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from caxton_nats.core.errors import CaxtonError
 from caxton_nats.jetstream.wire import Post
 from caxton_nats.ports import Stored
 
-MOST = 500
-"""Messages of a group; the server takes 1,000."""
+MOST = 1000
+"""Messages of a group; a server takes no more unless it is configured so."""
+MOST_BYTES = 4 * 1024 * 1024
+"""Bytes of a group: the server lays them aside until the last message has come."""
 DISABLED = 10_174
 """The error of a stream that takes no batches."""
+
+
+def cut(sizes: Sequence[int]) -> Iterator[slice]:
+    """Yield which messages may be one group, in order.
+
+    Args:
+        sizes: of their bodies, in bytes.
+    """
+    start = held = 0
+    for at, size in enumerate(sizes):
+        if at > start and (at - start == MOST or held + size > MOST_BYTES):
+            yield slice(start, at)
+            start, held = at, 0
+        held += size
+    if start < len(sizes):
+        yield slice(start, len(sizes))
 
 
 def batch(posts: Sequence[Post], name: str) -> list[Post]:
@@ -42,9 +60,7 @@ def batch(posts: Sequence[Post], name: str) -> list[Post]:
     ]
 
 
-def results(
-    number: int, ack: Stored | CaxtonError | None, count: int
-) -> list[Stored | CaxtonError] | None:
+def results(number: int, ack: Stored | CaxtonError | None, count: int) -> list[Stored] | None:
     """Return what became of a batch of so many; None if that must be found out one by one.
 
     Args:

@@ -108,9 +108,10 @@ class JetStreamPublisher:
             )
             for letter in letters
         ]
-        began, grouped = monotonic(), self._grouping.wanted(len(posts))
+        groups = self._grouping.groups([one.address.stream for one in letters])
+        began, grouped = monotonic(), bool(groups) and self._grouping.wanted(len(posts))
         if grouped:
-            results = await self._store_grouped(posts, [one.address.stream for one in letters])
+            results = await self._store_grouped(posts, groups)
         else:
             results = await self.store(posts)
         if all(isinstance(result, Stored) for result in results):
@@ -123,28 +124,31 @@ class JetStreamPublisher:
         ]
 
     async def _store_grouped(
-        self, posts: Sequence[Post], streams: Sequence[str]
+        self, posts: Sequence[Post], groups: Sequence[Sequence[int]]
     ) -> list[Stored | CaxtonError]:
-        """Store the messages in groups, by stream; one by one those of a group that is refused."""
-        results: list[Stored | CaxtonError | None] = [None] * len(posts)
+        """Store the messages, those of each group together, and the rest one by one."""
+        rest = sorted(set(range(len(posts))).difference(*groups))
+        results: dict[int, Stored | CaxtonError] = {}
 
-        async def commit_all(places: Sequence[int]) -> None:
-            for start in range(0, len(places), group_commit.MOST):
-                part = places[start : start + group_commit.MOST]
-                stored = await self._commit([posts[at] for at in part])
-                for at, result in zip(part, stored or (), strict=stored is not None):
-                    results[at] = result
+        async def store(places: Sequence[int], *, together: bool) -> None:
+            part = [posts[at] for at in places]
+            stored = await (self._store_group(part) if together else self.store(part))
+            results.update(zip(places, stored, strict=True))
 
-        by_stream: dict[str, list[int]] = {}
-        for at, stream in enumerate(streams):
-            by_stream.setdefault(stream, []).append(at)
-        await asyncio.gather(*map(commit_all, by_stream.values()))
-        left = [at for at, result in enumerate(results) if result is None]
-        for at, result in zip(left, await self.store([posts[at] for at in left]), strict=True):
-            results[at] = result
-        return [result for result in results if result is not None]
+        await asyncio.gather(
+            store(rest, together=False), *(store(group, together=True) for group in groups)
+        )
+        return [results[at] for at in range(len(posts))]
 
-    async def _commit(self, posts: Sequence[Post]) -> list[Stored | CaxtonError] | None:
+    async def _store_group(self, posts: Sequence[Post]) -> list[Stored | CaxtonError]:
+        """Store messages of one stream; one by one where the server refuses."""
+        results: list[Stored | CaxtonError] = []
+        for part in group_commit.cut([len(post.body) for post in posts]):
+            # A part keeps its place, however it is stored: the next one waits for all of it.
+            results += await self._commit(posts[part]) or await self.store(posts[part])
+        return results
+
+    async def _commit(self, posts: Sequence[Post]) -> list[Stored] | None:
         """Store all, or return None: whether any is stored is to be found out one by one."""
         async with self._places(min(len(posts), self._window)):
             self._next += 1
@@ -165,7 +169,12 @@ class JetStreamPublisher:
         ack = pending.results[0]
         if isinstance(ack, CaxtonError) and ack.value == group_commit.DISABLED:
             self._grouping.impossible()
-        return group_commit.results(len(posts), ack, pending.count)
+        stored = group_commit.results(len(posts), ack, pending.count)
+        if stored:
+            self._connection.reach.confirmed()
+            # The ack named the last one only, and what a stream has lost may end before that.
+            self.marks.acknowledged(stored[0].stream, stored[0].sequence, duplicate=False)
+        return stored
 
     async def store(self, posts: Sequence[Post]) -> list[Stored | CaxtonError]:
         """Store the messages; one result each, in order.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from caxton_nats.core.grouping import LEAST, SLOW, Grouping
+from caxton_nats.core.grouping import LEAST, SLOW, WORTH, Grouping
 
 
 def told(single: float, grouped: float | None = None) -> Grouping:
@@ -46,6 +46,17 @@ def test_a_few_are_no_group() -> None:
     assert not grouping.wanted(LEAST - 1)
     grouping.measured(1, 0.0, grouped=False)
     assert grouping.wanted(1000)
+
+
+def test_what_is_worth_a_group() -> None:
+    """Streams with few messages are none, however many there are; places keep their order."""
+    few, many = WORTH - 1, WORTH
+    streams = ["few"] * few + ["many", "more"] * many
+    groups = Grouping().groups(streams)
+    assert groups == [
+        list(range(few, few + 2 * many, 2)),
+        list(range(few + 1, few + 2 * many, 2)),
+    ]
 
 
 def test_the_slower_way_is_tried_again() -> None:

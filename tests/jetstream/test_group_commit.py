@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+import msgspec
 import pytest
 
-from caxton_nats.core.errors import QueueFull
+from caxton_nats.core.errors import ConfigurationError, QueueFull
 from caxton_nats.core.grouping import Grouping
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.registry import Address
+from caxton_nats.jetstream import group_commit, wire
 from caxton_nats.jetstream.connection import Connection, connect
+from caxton_nats.jetstream.headers import block
 from caxton_nats.jetstream.publisher import JetStreamPublisher
 from caxton_nats.ports import Letter, Stored
 
@@ -22,6 +25,7 @@ class Groups(Grouping):
     """Wants groups always, and takes note of being told that there can be none."""
 
     refused = False
+    worth = 1
 
     def sample(self, _: int) -> int:
         return 0
@@ -138,6 +142,56 @@ async def test_a_stream_that_takes_no_groups(
     assert sequences(results) == list(range(1, 51))
     assert isinstance(publisher._grouping, Groups)
     assert publisher._grouping.refused
+
+
+async def test_a_refused_group_keeps_its_place(
+    connection: Connection, publisher: JetStreamPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What follows it in its stream is not stored before its messages are."""
+    monkeypatch.setattr(group_commit, "MOST", 10)
+    await publisher.publish(letters(range(1)))
+    await publisher.publish(letters(range(30)))
+    assert await writes(connection) == [b"%d" % n for n in range(30)]
+
+
+async def test_a_group_may_be_large(publisher: JetStreamPublisher) -> None:
+    """What is too large for the server fails alone, and leaves the connection as it is."""
+    room = publisher._connection.max_payload
+    huge = msgspec.structs.replace(letters(range(9, 10))[0], body=b"x" * (room + 1))
+    results = await publisher.publish([*letters(range(5)), huge, *letters(range(5, 8))])
+    assert sequences(results) == list(range(1, 9))
+    assert isinstance(results[5], ConfigurationError)
+
+
+async def test_a_group_without_its_end_holds_nothing_back(
+    connection: Connection, publisher: JetStreamPublisher
+) -> None:
+    """Its ids are free: what is published under them is stored, and is no duplicate."""
+    posts = [
+        wire.Post("ONE.bob", b"x", "", block({"Nats-Msg-Id": f"ONE-bob-{n}"})) for n in range(50)
+    ]
+    await connection.client.post(group_commit.batch(posts, "half")[:-1])
+    publisher._grouping.worth = 10
+    results = await publisher.publish(letters(range(5)))
+    results += await publisher.publish(letters(range(5, 50)))
+    assert results == [Stored("ONE", n + 1, duplicate=False) for n in range(50)]
+
+
+async def test_a_lost_end_is_noticed_by_a_group(publisher: JetStreamPublisher) -> None:
+    """Its first message has a place that was given out before, its last one has not."""
+    publisher.marks.acknowledged("ONE", 30, duplicate=False)
+    publisher.marks.reconnected()
+    await publisher.publish(letters(range(50)))
+    assert publisher.marks.compare("ONE", 50, publisher.marks.taken()) == (1, 30)
+
+
+def test_a_group_is_bounded() -> None:
+    """In messages and in bytes; what is larger than a group is one alone, and nothing is lost."""
+    assert list(group_commit.cut([])) == []
+    assert [one.stop for one in group_commit.cut([1] * 2_500)] == [1_000, 2_000, 2_500]
+    half = group_commit.MOST_BYTES // 2
+    found = [(one.start, one.stop) for one in group_commit.cut([half, half, 1, 3 * half, 1])]
+    assert found == [(0, 2), (2, 3), (3, 4), (4, 5)]
 
 
 async def test_more_than_a_group_may_have(publisher: JetStreamPublisher) -> None:
