@@ -37,6 +37,19 @@ async def test_one_conversation_is_shown(caxton: Caxton, here: Here) -> None:
     assert (document["message_count"], document["protocol"]) == (1, "")
 
 
+async def test_the_state_of_an_interaction_is_shown(caxton: Caxton, here: Here) -> None:
+    """Of each participant, with the number of illegal acts."""
+    await caxton("agents", "register", "bob")
+    await talk(caxton, "order-1", "bob")
+    await talk(caxton, "order-1", "bob")
+    shown = (await caxton("conversations", "show", "order-1")).out
+    assert "bob@caxton CFP_SENT" in shown
+    assert "illegal acts" in shown
+    document = (await caxton("conversations", "show", "order-1", "--json")).json
+    assert document["interaction"]["states"] == {"bob@caxton": "CFP_SENT"}
+    assert document["interaction"]["illegal"] == 1
+
+
 async def test_an_unknown_conversation_is_an_error(caxton: Caxton, here: Here) -> None:
     """Exit code 1, naming the id."""
     failed = await caxton("conversations", "show", "order-9", "--json")

@@ -14,6 +14,7 @@ from caxton_nats.core.errors import (
     Expired,
     InvalidEnvelope,
     MalformedEnvelope,
+    ProtocolViolation,
     QueueFull,
 )
 from caxton_nats.core.identifiers import AgentId
@@ -49,13 +50,14 @@ def test_failure() -> None:
     [
         (MalformedEnvelope("x"), "not-understood"),
         (InvalidEnvelope("x"), "not-understood"),
+        (ProtocolViolation("x"), "not-understood"),
         (Expired("x"), "failure"),
         (AgentNotFound("x"), "failure"),
         (CaxtonError("x"), "failure"),
     ],
 )
 def test_performative(error: CaxtonError, performative: str) -> None:
-    """What nobody could read was not understood; everything else failed."""
+    """What nobody could read or place was not understood; everything else failed."""
     assert sure(told(sample(), error)).performative == performative
 
 

@@ -159,6 +159,8 @@ def test_misunderstood(machine: Machine) -> None:
             assert machine.step(state, "not-understood", Role.PARTICIPANT) == "NOT_UNDERSTOOD"
     for state in first - {"CALLED", "CFP_SENT"}:
         assert machine.step(state, "not-understood", Role.INITIATOR) is None
+    contract_net = MACHINES["fipa-contract-net"]
+    assert contract_net.step("ACCEPTED", "not-understood", Role.INITIATOR) == "NOT_UNDERSTOOD"
     # What is not understood is never answered with not-understood.
     assert all(machine.step("NOT_UNDERSTOOD", act, role) is None for act in Act for role in Role)
 

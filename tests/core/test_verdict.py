@@ -133,6 +133,25 @@ def test_cancel_is_answered_by_what_is_in_reply_to_it() -> None:
     }
 
 
+def test_only_the_initiators_cancel_is_answered() -> None:
+    """A cancel of the participant is illegal, and does not become what is answered."""
+    machine = MACHINES["fipa-subscribe"]
+    talked, _ = talk("fipa-subscribe", [asked("subscribe"), answered("agree"), asked("cancel")])
+    foreign = sample(message_id="no", sender=BOB, receiver=(ALICE,), performative="cancel")
+    talked, finding = judge(machine, talked, foreign, (ALICE,))
+    assert finding.verdict is Verdict.ILLEGAL
+    done = sample(
+        message_id="d", sender=BOB, receiver=(ALICE,), performative="inform", in_reply_to="m-2"
+    )
+    assert judge(machine, talked, done, (ALICE,))[0].states == {BOB: "CANCELLED"}
+
+
+def test_a_copy_to_oneself() -> None:
+    """Who begins is no participant of its own interaction."""
+    talked, _ = talk("fipa-contract-net", [(ALICE, "cfp", (ALICE, BOB))])
+    assert talked.states == {BOB: "CFP_SENT"}
+
+
 def test_who_is_no_party() -> None:
     """Neither initiator nor addressed by it: anything from there is illegal until it is over."""
     talked, verdicts = talk("fipa-request", [asked(), (CAROL, "inform", (ALICE,))])

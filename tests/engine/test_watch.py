@@ -140,7 +140,15 @@ async def test_nobody_else_cancels(bench: Bench, protocol: str) -> None:
     assert CAROL in second.reason
 
 
-async def test_an_old_copy_of_the_record_convicts_nobody(bench: Bench) -> None:
+async def test_a_cancel_may_come_first(bench: Bench) -> None:
+    """There is nobody yet who could be a stranger to it."""
+    assert await admitted(bench, "warn", asks("m-1", "cancel", protocol="")) == [None]
+
+
+@pytest.mark.parametrize("illegal_acts", ["warn", "reject"])
+async def test_an_old_copy_of_the_record_convicts_nobody(
+    bench: Bench, illegal_acts: IllegalActs
+) -> None:
     """Before an act is found illegal, the record is read from where it is written."""
     await admitted(bench, "reject", asks("m-1", "request"))
     loaded: list[bool] = []
@@ -159,6 +167,6 @@ async def test_an_old_copy_of_the_record_convicts_nobody(bench: Bench) -> None:
 
         save = real.save
 
-    admission = Admission(bench.but(conversations=Old()), Terms(), Watch("reject"))
+    admission = Admission(bench.but(conversations=Old()), Terms(), Watch(illegal_acts))
     assert await admission.admit([asks("m-2", "agree", BOB)]) == [None]
-    assert (await interaction(bench) or Interaction()).states == {BOB: "AGREED"}
+    assert await interaction(bench) == Interaction(initiator=ALICE, states={BOB: "AGREED"})
