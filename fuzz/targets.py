@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from caxton_nats.cli.output import as_text, json_text, visible
-from caxton_nats.core import codec, dead_letter, lease, redrive
+from caxton_nats.core import codec, dead_letter, lease, redrive, representation
 from caxton_nats.core.addressing import check_lengths
 from caxton_nats.core.capability import check_capabilities
 from caxton_nats.core.envelope import Envelope, content_size, content_value
@@ -27,6 +27,7 @@ from caxton_nats.core.legible import legible
 from caxton_nats.core.notice import notice
 from caxton_nats.core.reading import UNREADABLE, members, repeated
 from caxton_nats.core.registry import Registration
+from caxton_nats.core.representation import Representation
 from caxton_nats.core.staged_receipt import StagedReceipt
 from caxton_nats.core.statistics import Figures
 from caxton_nats.core.validation import Limits, check, complete
@@ -66,6 +67,35 @@ def door(data: bytes) -> None:
     assert content_size(whole) >= 0
     with contextlib.suppress(InvalidEnvelope):
         content_value(whole)
+
+
+def represented(named: Representation) -> Target:
+    """Return a target that takes a message in one of FIPA's encodings as a router does.
+
+    What is taken can be written in each of them, and means the same in all.
+    """
+
+    def target(data: bytes) -> None:
+        try:
+            envelope = representation.decode(data, named, max_bytes=_LARGEST, now=NOW)
+            check_lengths(envelope, _LIMITS.max_receivers)
+            whole = _complete(envelope)
+            check(whole, _LIMITS, NOW)
+        except MessageError as error:
+            _refuse(data, error, named)
+            return
+        assert codec.checked(whole) == whole, "a program could not make it"
+        for to in Representation:
+            try:
+                written = representation.encode(whole, to)
+            except InvalidEnvelope as error:
+                _tell(error)
+                continue
+            again = representation.decode(written, to, max_bytes=10 * _LARGEST, now=NOW)
+            assert again == whole, f"{to.short} says something else"
+            assert representation.encode(again, to) == written, "writing again writes otherwise"
+
+    return target
 
 
 def members_of(data: bytes) -> None:
@@ -208,6 +238,7 @@ TARGETS: dict[str, Target] = {
     "requests": requests,
     "answers": answers,
     "screen": screen,
+    **{f"acl-{one.short}": represented(one) for one in Representation},
 }
 
 
@@ -215,10 +246,10 @@ def _complete(envelope: Envelope) -> Envelope:
     return complete(envelope, sender=SENDER, platform="here", now=NOW, new_id=lambda: "fresh")
 
 
-def _refuse(data: bytes, error: MessageError) -> None:
+def _refuse(data: bytes, error: MessageError, named: str | None = None) -> None:
     """Do with a refused message what the ingress does: a notice that any client can read."""
     _tell(error)
-    known = legible(data, sender=SENDER, fallback_id="m-1", now=NOW)
+    known = legible(data, named, sender=SENDER, fallback_id="m-1", now=NOW)
     told = notice(known, error, to=SENDER, platform="here", now=NOW, key="S-1")
     if told is not None:
         assert codec.read(codec.encode(told)) == told

@@ -11,8 +11,7 @@ from functools import partial
 from caxton_nats.core import bit_codes as code
 from caxton_nats.core.bit_values import Values
 from caxton_nats.core.errors import InvalidEnvelope, MalformedEnvelope
-from caxton_nats.core.parameters import AGENTS, Message, Value, parameter, put
-from caxton_nats.core.string_reader import MOST_AGENTS
+from caxton_nats.core.parameters import AGENTS, MOST_AGENTS, Message, Value, parameter, put
 
 MOST_DEPTH = 16
 """Agents among the resolvers of each other."""

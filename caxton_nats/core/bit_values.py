@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from caxton_nats.core import bit_codes as code
 from caxton_nats.core.errors import MalformedEnvelope
+from caxton_nats.core.parameters import MOST_PARTS
 from caxton_nats.core.string_writer import quoted, worded
 
 _TIMES = {code.TIME: "", code.LATER: "+", code.EARLIER: "-"}
@@ -25,6 +26,7 @@ class Values:
         """Begin at the first byte."""
         self._data = data
         self._at = 0
+        self._parts = 0
 
     @property
     def at(self) -> int:
@@ -143,7 +145,10 @@ class Values:
         return self._data[self._at] if self._at < len(self._data) else self.byte()
 
     def byte(self) -> int:
-        """Read one byte."""
+        """Read one byte: a code, or two digits, and only so many of them."""
+        self._parts += 1
+        if self._parts > MOST_PARTS:
+            raise MalformedEnvelope(f"too many values up to byte {self._at}", limit=MOST_PARTS)
         return self._taken(1)[0]
 
     def _taken(self, size: int) -> bytes:

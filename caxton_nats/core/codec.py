@@ -14,8 +14,13 @@ from caxton_nats.core.errors import InvalidEnvelope, MalformedEnvelope, MessageT
 from caxton_nats.core.fields import shown, stray, typed
 from caxton_nats.core.reading import complaint, members, repeated
 
+REPRESENTATION = "ACL-Representation"
+"""The header that says that a message is not JSON; see `representation`."""
 ENVELOPE_OVERHEAD = 65_536
 """Bytes an envelope may have beside its content (names, X- parameters, escapes)."""
+_LEAST = 'a JSON object in UTF-8, at least {"performative": "inform", "receiver": "NAME"}'
+_NAME_IT = f"what is not JSON names its encoding in the header {REPRESENTATION}"
+_FIPAS = frozenset({b"(", b"<", b"\xfa", b"\xfb", b"\xfc"})
 
 _decoder = msgspec.json.Decoder(Envelope)
 _encoder = msgspec.json.Encoder()
@@ -42,18 +47,23 @@ def decode(data: bytes, *, max_bytes: int) -> Envelope:
         InvalidEnvelope: an unknown field, one that is given twice, or one of the wrong type.
     """
     if len(data) > max_bytes:
-        raise MessageTooLarge(
-            "the message is larger than this deployment accepts",
-            field="content",
-            limit=max_bytes,
-            value=len(data),
-            hint="send less, or split the content over several messages",
-        )
+        raise too_large(len(data), max_bytes)
     envelope = read(data)
     twice = repeated(data)
     if twice is not None:
         raise InvalidEnvelope("is given twice", field=shown(twice))
     return envelope
+
+
+def too_large(size: int, most: int) -> MessageTooLarge:
+    """Return the error for a message of more bytes than are accepted."""
+    return MessageTooLarge(
+        "the message is larger than this deployment accepts",
+        field="content",
+        limit=most,
+        value=size,
+        hint="send less, or split the content over several messages",
+    )
 
 
 def read(data: bytes) -> Envelope:
@@ -68,9 +78,9 @@ def read(data: bytes) -> Envelope:
             data.decode("utf-8")
         envelope = _read_any(data)
     except (UnicodeDecodeError, msgspec.DecodeError) as error:
+        is_fipas = data.lstrip()[:1] in _FIPAS
         raise MalformedEnvelope(
-            complaint(data, error),
-            hint='a JSON object in UTF-8, at least {"performative": "inform", "receiver": "NAME"}',
+            complaint(data, error), hint=_NAME_IT if is_fipas else _LEAST
         ) from None
     except RecursionError:
         raise MalformedEnvelope(

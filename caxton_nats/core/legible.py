@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from caxton_nats.core import representation
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import MessageError
 from caxton_nats.core.fields import field_name
@@ -30,18 +31,21 @@ _LONGEST = 1_024
 """Bytes of a field that is looked at."""
 
 
-def legible(data: bytes, *, sender: AgentId, fallback_id: str, now: datetime) -> Envelope | None:
-    """Return what is right in a refused message, or None if it is no JSON object.
+def legible(
+    data: bytes, named: str | None = None, *, sender: AgentId, fallback_id: str, now: datetime
+) -> Envelope | None:
+    """Return what is right in a refused message, or None if it is none at all.
 
     Args:
         data: as it came to a door.
+        named: what its header says of its encoding; None is a JSON object.
         sender: who sent it, by the door's own authority.
         fallback_id: its ``message_id``, if it has none that is right.
         now: when it came.
     """
     try:
-        found = members(data)
-    except UNREADABLE:
+        found = members(data) if named is None else representation.members(data, named)
+    except (*UNREADABLE, MessageError):
         return None
     texts: dict[str, Any] = {}
     for name, raw in found.items():

@@ -44,6 +44,11 @@ Value = str | bytes | tuple[str, ...]
 """A text (``reply-by``: a date-time token), content that is bytes, or names of agents."""
 
 
+MOST_AGENTS = 10_000
+"""Names in one set that are looked at: the most that any deployment allows."""
+MOST_PARTS = 100_000
+"""Words, elements or values of one message that are looked at: a tenth of a second or two."""
+
 Where = Callable[[], str]
 """Says a place in a message."""
 

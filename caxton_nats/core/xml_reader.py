@@ -1,24 +1,30 @@
 """wire: FIPA's XML encoding (SC00071) read, by a parser that follows nothing.
 
-A document type, and so every entity of one's own, is refused at its first character; nothing is
-ever fetched; elements are counted in depth, and everything that has no place is refused where it
-begins. Every complaint says line and column, both from 1.
+A document type, and so every entity of one's own, is refused where it begins, and so is whatever
+has no place; nothing is ever fetched. Every complaint says line and column, both from 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from xml.parsers import expat
 
 from caxton_nats.core.errors import InvalidEnvelope, MalformedEnvelope
-from caxton_nats.core.parameters import AGENTS, TEXTS, Message, Value, parameter, put
-from caxton_nats.core.string_reader import MOST_AGENTS
+from caxton_nats.core.parameters import (
+    AGENTS,
+    MOST_AGENTS,
+    MOST_PARTS,
+    TEXTS,
+    Message,
+    Value,
+    parameter,
+    put,
+)
 
 MOST_DEPTH = 16
 """Elements within each other; an agent-identifier among resolvers takes two of them."""
 _ROOT, _AGENT, _OWN = "fipa-message", "agent-identifier", "user-defined"
-_SPELLINGS = {"content-language-encoding": "encoding"}
 _TEXT_ELEMENTS = frozenset({"content", "content-language-encoding", _OWN, *TEXTS})
 _AGENT_ELEMENTS = frozenset({"sender", *AGENTS})
 _LOOK = (
@@ -33,27 +39,31 @@ def read(data: bytes) -> Message:
         MalformedEnvelope: it is no such document, has a document type, or is too deep.
         InvalidEnvelope: an unknown parameter, or one that is given twice.
     """
-    return _Reader(data).message()
+    reader = _Reader(data)
+    try:
+        return reader.message()
+    finally:
+        # The parser and it know each other, and would keep the message.
+        vars(reader).clear()
 
 
 class _Reader:
-    """Takes the parser's events; what is in hand is the way from the root to here."""
-
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._act = ""
         self._parameters: dict[str, Value] = {}
         self._way: list[str] = []
         self._own = ""
+        self._parts = 0
         self._text: list[str] = []
         self._agents: list[str | None] = []
-        self._begins = {
+        self._begins: dict[str, Callable[[str, Mapping[str, str]], None]] = {
             "document": self._begin_document,
             "message": self._begin_message,
             "agents": self._begin_agents,
             "agent": self._begin_agent,
             "text": self._begin_text,
-            "anything": self._read_over,
+            "anything": lambda _, __: None,
         }
         # Whatever the document says of itself: the bytes are read as UTF-8.
         self._parser = expat.ParserCreate("UTF-8")
@@ -65,9 +75,11 @@ class _Reader:
         self._parser.CharacterDataHandler = self._characters
 
     def message(self) -> Message:
-        self._check_utf_8()
         try:
+            self._data.decode("utf-8")
             self._parser.Parse(self._data, True)
+        except UnicodeDecodeError as error:
+            raise MalformedEnvelope(f"not UTF-8 at byte {error.start}", hint=_LOOK) from None
         except expat.ExpatError as error:
             raise MalformedEnvelope(
                 f"not XML: {expat.ErrorString(error.code)} at line {error.lineno},"
@@ -75,12 +87,6 @@ class _Reader:
                 hint=_LOOK,
             ) from None
         return Message(self._act, self._parameters)
-
-    def _check_utf_8(self) -> None:
-        try:
-            self._data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise MalformedEnvelope(f"not UTF-8 at byte {error.start}", hint=_LOOK) from None
 
     def _declared(self, _: str, encoding: str | None, __: int) -> None:
         if encoding is not None and encoding.upper() not in ("UTF-8", "US-ASCII"):
@@ -91,9 +97,10 @@ class _Reader:
 
     def _begin(self, name: str, attributes: Mapping[str, str]) -> None:
         if len(self._way) == MOST_DEPTH:
-            raise MalformedEnvelope(
-                f"elements nested too deeply at {self._where()}", limit=MOST_DEPTH
-            )
+            raise self._wrong("elements nested too deeply", limit=MOST_DEPTH)
+        self._parts += 1
+        if self._parts > MOST_PARTS:
+            raise self._wrong("too many elements", limit=MOST_PARTS)
         self._begins[self._place()](name, attributes)
         self._way.append(name)
         self._text.clear()
@@ -115,10 +122,10 @@ class _Reader:
             agents = tuple(one for one in self._agents if one is not None)
             if not agents or (name == "sender" and len(agents) > 1):
                 raise self._wrong(f"{name} has {len(agents)} agents")
-            self._put(name, agents)
+            put(self._parameters, name, agents, self._where)
         elif name in _TEXT_ELEMENTS:
-            said = self._own if name == _OWN else _SPELLINGS.get(name, name)
-            self._put(said, "".join(self._text))
+            said = self._own if name == _OWN else name.removeprefix("content-language-")
+            put(self._parameters, said, "".join(self._text), self._where)
 
     def _characters(self, text: str) -> None:
         place = self._place()
@@ -140,18 +147,17 @@ class _Reader:
     def _begin_document(self, name: str, attributes: Mapping[str, str]) -> None:
         if name != _ROOT:
             raise self._wrong(f"the root is {name[:60]!a} and not {_ROOT}")
-        act = attributes.get("act", attributes.get("communicative-act"))
-        if act is None:
+        self._act = attributes.get("act", attributes.get("communicative-act", ""))
+        if not self._act:
             raise self._wrong(f"{_ROOT} has no attribute act")
-        self._act = act
         if "conversation-id" in attributes:
-            self._put("conversation-id", attributes["conversation-id"])
+            put(self._parameters, "conversation-id", attributes["conversation-id"], self._where)
 
     def _begin_message(self, name: str, attributes: Mapping[str, str]) -> None:
         if name == "reply-by":
             if "time" not in attributes:
                 raise self._wrong("reply-by has no attribute time")
-            self._put(name, attributes["time"])
+            put(self._parameters, name, attributes["time"], self._where)
         elif name == _OWN:
             self._own = parameter(attributes.get("href", ""), self._where)
             if self._own[:2] not in ("X-", "x-"):
@@ -185,15 +191,10 @@ class _Reader:
     def _begin_text(self, name: str, _: Mapping[str, str]) -> None:
         raise self._wrong(f"the element {name[:60]!a} stands in a text: write &lt; or <![CDATA[")
 
-    def _read_over(self, name: str, attributes: Mapping[str, str]) -> None:
-        """Keep nothing of addresses and resolvers."""
-
-    def _put(self, name: str, value: Value) -> None:
-        put(self._parameters, name, value, self._where)
-
     def _where(self) -> str:
         line, column = self._parser.CurrentLineNumber, self._parser.CurrentColumnNumber
         return f"line {line}, column {column + 1}"
 
-    def _wrong(self, reason: str) -> MalformedEnvelope:
-        return MalformedEnvelope(f"not FIPA XML: {reason}, at {self._where()}", hint=_LOOK)
+    def _wrong(self, reason: str, limit: int | None = None) -> MalformedEnvelope:
+        reason = f"not FIPA XML: {reason}, at {self._where()}"
+        return MalformedEnvelope(reason, limit=limit, hint=_LOOK)

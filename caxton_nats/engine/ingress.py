@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from caxton_nats.core.addressing import check_lengths
+from caxton_nats.core.codec import REPRESENTATION
 from caxton_nats.core.dead_letter import Stage
 from caxton_nats.core.disposition import Ack, Disposition, Nak, RetryPolicy, Term, retry_delay
 from caxton_nats.core.envelope import Envelope
@@ -180,8 +181,9 @@ class Ingress:
     def _envelope(self, submission: Submission) -> Envelope | None:
         """Return what can be read of a refused message, for its dead letter and notice."""
         now = submission.since or self._ports.clock.now()
+        named = submission.headers.get(REPRESENTATION)
         try:
-            decoded = stored.decode(submission.body)
+            decoded = stored.submitted(submission.body, named, now)
             check_lengths(decoded, _MOST_NAMES)
             return complete(
                 decoded,
@@ -193,6 +195,7 @@ class Ingress:
         except CaxtonError:
             return legible(
                 submission.body,
+                named,
                 sender=submission.sender,
                 fallback_id=submission.fallback_id,
                 now=now,

@@ -14,7 +14,7 @@ from time import perf_counter_ns
 
 import msgspec
 
-from caxton_nats.core import codec
+from caxton_nats.core import codec, representation
 from caxton_nats.core.addressing import check_lengths
 from caxton_nats.core.conversation import Terms
 from caxton_nats.core.dead_letter import Origin
@@ -193,13 +193,10 @@ class Router:
             self.rate_limit.take(submission.sender, now)
         else:
             self.rate_limit.take_in_turn(submission.sender, now, waited=submission.waited)
-        envelope = submission.envelope
-        if envelope is None:
-            # base64 makes four characters of three bytes.
-            largest = limits.max_content * 4 // 3 + codec.ENVELOPE_OVERHEAD
-            envelope = codec.decode(submission.body, max_bytes=largest)
+        if submission.envelope is None:
+            envelope = _decoded(submission, limits, now)
         else:
-            envelope = codec.checked(envelope)
+            envelope = codec.checked(submission.envelope)
         check_lengths(envelope, limits.max_receivers)
         envelope = _with_trace(envelope, submission)
         envelope = complete(
@@ -274,6 +271,16 @@ class Router:
         if isinstance(result, CaxtonError):
             self._observe(event(Action.REFUSED, submission.sender, detail=str(result)))
         return result
+
+
+def _decoded(submission: Submission, limits: Limits, now: datetime) -> Envelope:
+    # base64 makes four characters of three bytes.
+    largest = limits.max_content * 4 // 3 + codec.ENVELOPE_OVERHEAD
+    named = submission.headers.get(codec.REPRESENTATION)
+    if named is None:
+        return codec.decode(submission.body, max_bytes=largest)
+    now = submission.since or now
+    return representation.decode(submission.body, named, max_bytes=largest, now=now)
 
 
 def _with_trace(envelope: Envelope, submission: Submission) -> Envelope:

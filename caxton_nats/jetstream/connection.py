@@ -42,6 +42,7 @@ _REPEATABLE = (
 """What does nothing more when it is asked twice."""
 PING = 5.0
 """Seconds between two pings; a server that has left two of them unanswered is given up."""
+Headers = dict[str, str] | None
 log = logging.getLogger("caxton_nats.jetstream")
 
 
@@ -143,7 +144,7 @@ class Connection:
         return data
 
     async def request(
-        self, subject: str, payload: bytes, *, what: str, longer: float = 0.0
+        self, subject: str, payload: bytes, *, what: str, longer: float = 0.0, more: Headers = None
     ) -> bytes:
         """Send a request and return the answer's payload, with our own errors.
 
@@ -152,8 +153,9 @@ class Connection:
             payload: what to ask.
             what: for the error.
             longer: seconds that the answer may take beyond what a request takes.
+            more: headers.
         """
-        answer = await self._ask(subject, payload, what, self.timeout + longer)
+        answer = await self._ask(subject, payload, what, self.timeout + longer, more)
         self.reach.confirmed()
         return answer
 
@@ -165,11 +167,13 @@ class Connection:
                 return await self._ask(f"$JS.API.{subject}", payload, what, ASK_AGAIN)
         return await self._ask(f"$JS.API.{subject}", payload, what, ends - self.reach.now())
 
-    async def _ask(self, subject: str, payload: bytes, what: str, within: float) -> bytes:
+    async def _ask(
+        self, subject: str, payload: bytes, what: str, within: float, more: Headers = None
+    ) -> bytes:
         began = self.reach.now()
         try:
             with heeding_cancellation():
-                answer = await self.client.request(subject, payload, timeout=within)
+                answer = await self.client.request(subject, payload, timeout=within, headers=more)
         except (NatsError, TimeoutError) as error:
             self.reach.unconfirmed(began)
             raise translate(error, what) from None

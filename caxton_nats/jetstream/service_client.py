@@ -72,7 +72,8 @@ class ServiceClient:
         groups: list[_Group] = []
         for at, one in enumerate(batch):
             body = one.body if one.envelope is None else codec.encode(one.envelope)
-            if len(body) > min(self._max_body, _GROUP_BYTES):
+            is_json = one.envelope is not None or codec.REPRESENTATION not in one.headers
+            if not is_json or len(body) > min(self._max_body, _GROUP_BYTES):
                 alone.append(at)
                 continue
             number = 1 if one.envelope is None else len(one.envelope.receiver)
@@ -149,7 +150,10 @@ class ServiceClient:
         try:
             if submission.envelope is not None:
                 body, upload = await self._encode(submission.sender, submission.envelope)
-            return await self._ask(subjects.SEND, submission.sender, body, _receipt)
+            named = None if submission.envelope else submission.headers.get(codec.REPRESENTATION)
+            # Of what comes with bytes, the router must know in which encoding they are.
+            more = None if named is None else {codec.REPRESENTATION: named}
+            return await self._ask(subjects.SEND, submission.sender, body, _receipt, more=more)
         except CaxtonError as error:
             return error
         finally:
@@ -181,6 +185,7 @@ class ServiceClient:
         read: Callable[[Any], T],
         *,
         patient: bool = False,
+        more: dict[str, str] | None = None,
     ) -> T:
         """Ask the service; a patient one asks once, for a second time would meet its own change."""
         if platform_part(agent) != self._platform:
@@ -196,7 +201,7 @@ class ServiceClient:
         for tried in range(1, tries + 1):
             try:
                 data = await self._connection.request(
-                    subject, body, what=f"request {subject}", longer=longer
+                    subject, body, what=f"request {subject}", longer=longer, more=more
                 )
                 break
             except TransportError:

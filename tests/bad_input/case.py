@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from caxton_nats.core.errors import CaxtonError, InvalidEnvelope, MalformedEnvelope
@@ -55,6 +57,8 @@ class Case(NamedTuple):
     """None: it is odd, and right."""
     answered: bool = True
     """Whether the sender is told by a notice what became of it; an error is never answered."""
+    headers: Mapping[str, str] = MappingProxyType({})
+    """What is said of the bytes: the encoding that they are in, if that is not JSON."""
 
 
 def message(**fields: Any) -> bytes:

@@ -6,18 +6,28 @@ from collections.abc import Sequence
 
 import pytest
 
-from caxton_nats.core import codec
+from caxton_nats.core import codec, representation
+from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import MessageError
-from tests.bad_input.case import Case
+from tests.bad_input.case import NOON, Case
 from tests.bad_input.encodings import ENCODINGS
 from tests.bad_input.names import NAMES
+from tests.bad_input.representations import REPRESENTATIONS
 from tests.bad_input.semantics import SEMANTICS
+
+
+def read(case: Case) -> Envelope:
+    """Return the message, whichever encoding it is in; raise `MessageError` if it is none."""
+    named = case.headers.get(codec.REPRESENTATION)
+    if named is None:
+        return codec.read(case.body)
+    return representation.decode(case.body, named, max_bytes=2_000_000, now=NOON)
 
 
 def is_envelope(case: Case) -> bool:
     """Return whether a program could have made it: the fields have the right types."""
     try:
-        codec.read(case.body)
+        read(case)
     except MessageError:
         return False
     return True
@@ -28,7 +38,7 @@ def each(cases: Sequence[Case]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", cases, ids=[case.name for case in cases])
 
 
-CATALOGUE: list[Case] = [*NAMES, *ENCODINGS, *SEMANTICS]
+CATALOGUE: list[Case] = [*NAMES, *ENCODINGS, *REPRESENTATIONS, *SEMANTICS]
 REFUSED = [case for case in CATALOGUE if case.refused is not None]
 RIGHT = [case for case in CATALOGUE if case.refused is None]
 

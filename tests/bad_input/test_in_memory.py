@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
@@ -46,8 +46,8 @@ class Place:
         (result,) = await self.platform.router.send([Submission(sender=SENDER, body=body, **more)])
         return result
 
-    async def submit(self, body: bytes) -> None:
-        await self.broker.submit(SENDER, body)
+    async def submit(self, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        await self.broker.submit(SENDER, body, headers)
         await self.ingress.work_once(timedelta())
 
     async def mail(self, agent: Any) -> list[Envelope]:
@@ -86,7 +86,7 @@ def told(error: CaxtonError) -> dict[str, Any]:
 async def test_refused_by_the_router(place: Place, case: Case) -> None:
     """The sender gets the precise error, and nothing is stored anywhere."""
     before = await place.holds()
-    result = await place.send(case.body)
+    result = await place.send(case.body, headers=case.headers)
     assert isinstance(result, MessageError | UndeliverableError), result
     assert case.refused is not None
     assert not case.refused.differs(told(result))
@@ -97,7 +97,7 @@ async def test_refused_by_the_router(place: Place, case: Case) -> None:
 @catalogue.refused
 async def test_refused_behind_the_store(place: Place, case: Case) -> None:
     """One dead letter with the original bytes, one notice that says the same, nothing else."""
-    await place.submit(case.body)
+    await place.submit(case.body, case.headers)
     (letter,) = await place.broker.dead_letters.list()
     assert case.refused is not None
     original = letter.original
@@ -117,10 +117,10 @@ async def test_refused_behind_the_store(place: Place, case: Case) -> None:
 @catalogue.right
 async def test_right_by_each_door(place: Place, case: Case) -> None:
     """Odd, but nothing forbids it: it arrives by both doors, once each."""
-    assert isinstance(await place.send(case.body), Receipt)
+    assert isinstance(await place.send(case.body, headers=case.headers), Receipt)
     arrived = await place.mail(RECEIVER)
     assert [one.sender for one in arrived] == [SENDER]
-    await place.submit(case.body)
+    await place.submit(case.body, case.headers)
     assert await place.broker.dead_letters.list() == []
     # A message id that it has itself makes the second one a duplicate.
     assert len(await place.mail(RECEIVER)) == 1 + (b'"message_id"' not in case.body)
@@ -129,7 +129,7 @@ async def test_right_by_each_door(place: Place, case: Case) -> None:
 @catalogue.envelopes
 async def test_the_same_from_a_program(place: Place, case: Case) -> None:
     """An envelope that a program of this process made is held to the same rules as its bytes."""
-    result = await place.send(envelope=codec.read(case.body))
+    result = await place.send(envelope=catalogue.read(case))
     twice = case.refused is not None and case.refused.reason == "is given twice"
     if case.refused is None or twice:
         assert isinstance(result, Receipt) or twice
@@ -166,8 +166,11 @@ async def test_no_complaint_about_a_complaint(place: Place, act: str) -> None:
 async def test_batch_with_everything_in_it(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     """What is wrong with one message of a batch is no trouble to its neighbours."""
     caplog.set_level(logging.ERROR)
-    bodies = [body for case in catalogue.REFUSED for body in (case.body, GOOD)]
-    batch = [Submission(sender=SENDER, body=body) for body in bodies]
+    batch = [
+        Submission(sender=SENDER, body=body, headers=headers)
+        for case in catalogue.REFUSED
+        for body, headers in ((case.body, case.headers), (GOOD, {}))
+    ]
     results = await place.platform.router.send(batch)
     assert all(isinstance(one, CaxtonError) for one in results[::2])
     assert all(isinstance(one, Receipt) for one in results[1::2])

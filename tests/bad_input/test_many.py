@@ -14,7 +14,7 @@ from tests.bad_input.town import Town
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 DOOR = "caxton.send.mallory"
-BODIES = [case for case in catalogue.REFUSED if len(case.body) < 100_000]
+BODIES = [case for case in catalogue.REFUSED if len(case.body) < 100_000 and not case.headers]
 
 
 def good(message_id: str) -> bytes:

@@ -9,7 +9,6 @@ import pytest
 
 from caxton_nats import app
 from caxton_nats.config import Settings
-from caxton_nats.core import codec
 from caxton_nats.core.envelope import content_value
 from caxton_nats.core.errors import CaxtonError
 from caxton_nats.ports import Submission
@@ -44,7 +43,7 @@ def moved(before: Marks, after: Marks) -> Marks:
 async def test_refused_request(town: Town, case: Case) -> None:
     """The answer is the precise error, and not one stream has got anything."""
     before = await town.marks()
-    answer = await town.ask("caxton.send.mallory", case.body)
+    answer = await town.ask("caxton.send.mallory", case.body, headers=dict(case.headers) or None)
     assert case.refused is not None
     assert not case.refused.differs(answer["error"])
     assert moved(before, await town.marks()) == {}
@@ -55,7 +54,7 @@ async def test_refused_request(town: Town, case: Case) -> None:
 async def test_refused_submission(town: Town, case: Case) -> None:
     """It is stored as its one dead letter, byte for byte, and its sender has one notice of it."""
     before = await town.marks()
-    origin = await town.submit(case.body)
+    origin = await town.submit(case.body, **case.headers)
     await town.worked_off()
     after = moved(before, await town.marks())
     # What does not fit beside its letter lies in the object store.
@@ -76,10 +75,10 @@ async def test_refused_submission(town: Town, case: Case) -> None:
 @right
 async def test_right_request(town: Town, case: Case) -> None:
     """Odd, but nothing forbids it: what lies in the mailbox says what was sent."""
-    answer = await town.ask("caxton.send.mallory", case.body)
+    answer = await town.ask("caxton.send.mallory", case.body, headers=dict(case.headers) or None)
     assert "error" not in answer, answer
     found = await town.newest()
-    sent = codec.read(case.body)
+    sent = catalogue.read(case)
     assert (found.message_id, found.sender) == (answer["message_id"], SENDER)
     assert bytes(found.content) == bytes(sent.content)
     assert found.conversation_id == sent.conversation_id
@@ -99,7 +98,7 @@ async def test_program_on_the_service(town: Town) -> None:
     async with app.connect(chosen, observer=lambda _: None) as platform:
         before = await town.marks()
         results = await platform.door.send(
-            [Submission(sender=SENDER, envelope=codec.read(case.body)) for case in cases]
+            [Submission(sender=SENDER, envelope=catalogue.read(case)) for case in cases]
         )
         assert moved(before, await town.marks()).keys() <= {"OBJ_caxton-content"}
     for case, result in zip(cases, results, strict=True):
@@ -108,3 +107,19 @@ async def test_program_on_the_service(town: Town) -> None:
         # Of content that is uploaded the size is told as the receiver would get it.
         error = {**result.to_dict(), "value": case.refused.value}
         assert not case.refused.differs(error)
+
+
+async def test_bytes_of_a_program_on_the_service(town: Town) -> None:
+    """Bytes that a program sends through the service are read there as what it says they are."""
+    chosen = Settings(nats_url=town.url, platform="here", router="service", request_timeout=10)
+    cases = [case for case in catalogue.CATALOGUE if case.headers and len(case.body) < LARGEST]
+    async with app.connect(chosen, observer=lambda _: None) as platform:
+        results = await platform.door.send(
+            [Submission(sender=SENDER, body=case.body, headers=case.headers) for case in cases]
+        )
+    for case, result in zip(cases, results, strict=True):
+        if case.refused is None:
+            assert not isinstance(result, CaxtonError), case.name
+        else:
+            assert isinstance(result, CaxtonError), case.name
+            assert not case.refused.differs(result.to_dict()), case.name

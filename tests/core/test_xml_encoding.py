@@ -166,7 +166,8 @@ def test_depth() -> None:
     deep = "<receiver><agent-identifier>" + "<resolvers><agent-identifier>" * 50_000
     with pytest.raises(MalformedEnvelope) as caught:
         inside(deep)
-    assert (caught.value.reason[:26], caught.value.limit) == ("elements nested too deeply", 16)
+    assert "elements nested too deeply, at line 1" in caught.value.reason
+    assert caught.value.limit == 16
 
 
 def test_nothing_takes_long() -> None:

@@ -1,0 +1,122 @@
+"""wire: FIPA's own encodings of a message, by the names that FIPA has for them.
+
+JSON needs no name. A message in another encoding names it in the header ``ACL-Representation``,
+which is FIPA's ``acl-representation`` (SC00067); whatever came in, what is stored is JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from caxton_nats.core import (
+    bit_reader,
+    bit_writer,
+    codec,
+    string_reader,
+    string_writer,
+    xml_reader,
+    xml_writer,
+)
+from caxton_nats.core.envelope import Envelope
+from caxton_nats.core.errors import InvalidEnvelope
+from caxton_nats.core.parameters import Message, envelope_of
+
+
+class Representation(StrEnum):
+    """FIPA's three encodings of an ACL message, by FIPA's names (SC00067)."""
+
+    STRING = "fipa.acl.rep.string.std"
+    XML = "fipa.acl.rep.xml.std"
+    BIT_EFFICIENT = "fipa.acl.rep.bitefficient.std"
+
+    @property
+    def short(self) -> str:
+        """The word that people type for it: ``string``, ``xml``, ``bitefficient``."""
+        return self.split(".")[3]
+
+
+_READERS: dict[Representation, Callable[[bytes], Message]] = {
+    Representation.STRING: string_reader.read,
+    Representation.XML: xml_reader.read,
+    Representation.BIT_EFFICIENT: bit_reader.read,
+}
+_WRITERS: dict[Representation, Callable[[Envelope], bytes]] = {
+    Representation.STRING: string_writer.write,
+    Representation.XML: xml_writer.write,
+    Representation.BIT_EFFICIENT: bit_writer.write,
+}
+_NAMES = {name: one for one in Representation for name in (str(one), one.short)}
+_BEGINNINGS = {
+    b"(": Representation.STRING,
+    b"<": Representation.XML,
+    **{bytes((byte,)): Representation.BIT_EFFICIENT for byte in (0xFA, 0xFB, 0xFC)},
+}
+
+
+def representation(name: str) -> Representation:
+    """Return the encoding of a name: FIPA's, or the word that tells it from the others.
+
+    Raises:
+        InvalidEnvelope: there is none of this name.
+    """
+    found = _NAMES.get(name.strip().lower())
+    if found is None:
+        raise InvalidEnvelope(
+            "is no representation of a message",
+            field=codec.REPRESENTATION,
+            value=ascii(name[:60]),
+            hint=f"one of {', '.join(Representation)}; JSON needs no such header",
+        )
+    return found
+
+
+def recognized(data: bytes) -> Representation | None:
+    """Return the encoding that bytes look like; None for JSON and everything else."""
+    return _BEGINNINGS.get(data.lstrip(b" \t\r\n")[:1])
+
+
+def encode(envelope: Envelope, to: Representation) -> bytes:
+    """Return the message in one of FIPA's encodings.
+
+    Raises:
+        InvalidEnvelope: that encoding cannot carry it; says which field.
+    """
+    return _WRITERS[to](envelope)
+
+
+def decode(data: bytes, named: str, *, max_bytes: int, now: datetime) -> Envelope:
+    """Return the envelope that somebody brought to a door in one of FIPA's encodings.
+
+    Args:
+        data: one message.
+        named: its encoding; see `representation`.
+        max_bytes: largest accepted ``data``, in bytes.
+        now: when it came in, for a ``reply-by`` that counts from then.
+
+    Raises:
+        MessageTooLarge: more than ``max_bytes``.
+        MalformedEnvelope: no message in this encoding; says where it ends to be one.
+        InvalidEnvelope: no such encoding, an unknown parameter, one that is given twice, or a wrong
+            value.
+    """
+    if len(data) > max_bytes:
+        raise codec.too_large(len(data), max_bytes)
+    return envelope_of(_READERS[representation(named)](data), now)
+
+
+def members(data: bytes, named: str) -> dict[str, msgspec.Raw]:
+    """Return the parameters of a message by FIPA's names, as the members of a JSON object.
+
+    Raises:
+        MessageError: it is no message in this encoding.
+    """
+    act, parameters = _READERS[representation(named)](data)
+    texts = {name: value for name, value in parameters.items() if isinstance(value, str)}
+    return {
+        name.removeprefix("X-Caxton-").lower(): msgspec.Raw(msgspec.json.encode(text))
+        for name, text in {"performative": act, **texts}.items()
+    }
