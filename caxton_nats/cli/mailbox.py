@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import typer
@@ -11,8 +11,12 @@ import typer
 from caxton_nats.cli.exits import Exit
 from caxton_nats.cli.options import AsJson, Limit, NatsUrl, connected, noun, work
 from caxton_nats.cli.output import as_text, facts, say, show, table
+from caxton_nats.core.envelope import with_content
+from caxton_nats.core.errors import MalformedEnvelope
+from caxton_nats.core.representation import Representation, encode, representation
 from caxton_nats.engine.messages import PendingMessage
 
+RepresentationName = Literal["string", "xml", "bitefficient"]
 messages = noun("Messages that wait in a mailbox.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Whose mailbox: local or local@platform")]
 Which = Annotated[
@@ -60,20 +64,27 @@ def show_message(
     raw: Annotated[
         bool, typer.Option("--raw", help="Write the stored bytes, exactly, to a file or pipe.")
     ] = False,
+    acl: Annotated[
+        RepresentationName | None,
+        typer.Option("--acl", help="Write it in one of FIPA's encodings, content and all."),
+    ] = None,
     nats_url: NatsUrl = None,
     as_json: AsJson = False,
 ) -> int:
     """Show one message and its content; nothing happens to it."""
-    if raw and sys.stdout.isatty():
-        raise typer.BadParameter("--raw would let strangers write to your terminal: redirect it")
+    if sum((raw, acl is not None, as_json)) > 1:
+        raise typer.BadParameter("give one of --raw, --acl and --json")
+    if (raw or acl == "bitefficient") and sys.stdout.isatty():
+        raise typer.BadParameter("that would let strangers write to your terminal: redirect it")
 
     async def shown() -> int:
         async with connected(nats_url) as platform:
             found = await platform.messages.get(platform.agent_id(name), which)
             content = b"" if raw else await platform.messages.content(found)
         if raw:
-            sys.stdout.buffer.write(found.body)
-            sys.stdout.buffer.flush()
+            _write(found.body)
+        elif acl is not None:
+            _write(_encoded(found, content, representation(acl)))
         elif as_json:
             show({**_document(found), **_content(content)}, as_json=True)
         else:
@@ -100,6 +111,23 @@ def remove_message(
         return Exit.OK
 
     return work(removed())
+
+
+def _encoded(message: PendingMessage, content: bytes, to: Representation) -> bytes:
+    """Return a message in one of FIPA's encodings, with its content wherever that lies."""
+    if message.envelope is None:
+        raise MalformedEnvelope("is no message; --raw writes its bytes", field=message.origin.key)
+    envelope = message.envelope
+    return encode(with_content(envelope, content) if envelope.claim else envelope, to)
+
+
+def _write(data: bytes) -> None:
+    """Write bytes as they are, but nothing that steers a terminal."""
+    if sys.stdout.isatty():
+        say(as_text(data))
+        return
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 def _document(message: PendingMessage) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -12,30 +10,26 @@ import typer
 
 from caxton_nats.cli import exits
 from caxton_nats.cli.asking import Question, ask
+from caxton_nats.cli.content import (
+    AclOption,
+    ContentOption,
+    FileOption,
+    TextOption,
+    read_content,
+    read_whole,
+    whole,
+)
 from caxton_nats.cli.options import AsJson, NatsUrl, RouterChoice, connected, work
 from caxton_nats.cli.output import as_text, say, show, table, warn
-from caxton_nats.core.envelope import NO_CONTENT, Envelope, Priority, content_bytes, value_content
+from caxton_nats.core.envelope import Envelope, Priority, content_bytes
 from caxton_nats.core.errors import CaxtonError, TransportError
-from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.core.performatives import Performative
 from caxton_nats.engine.platform import Platform
 from caxton_nats.jetstream.answers import result_body
 from caxton_nats.ports import Receipt, Submission
 
 Sender = Annotated[str, typer.Argument(metavar="SENDER", help="Who sends; need not be registered.")]
-ContentOption = Annotated[
-    str | None,
-    typer.Option("--content", metavar="JSON", help="Content: any JSON value; - is stdin."),
-]
-TextOption = Annotated[
-    str | None, typer.Option("--text", metavar="TEXT", help="Content: this text, as a JSON string.")
-]
-FileOption = Annotated[
-    str | None,
-    typer.Option(
-        "--file", metavar="PATH", help="Content: the file's bytes, exactly (base64); - is stdin."
-    ),
-]
 Conversation = Annotated[
     str | None, typer.Option("--conversation", metavar="ID", help="The conversation it is part of.")
 ]
@@ -65,14 +59,18 @@ Retries = Annotated[
 
 
 def send(  # noqa: PLR0913 - one parameter per field of a message
-    sender: Sender,
+    sender: Annotated[
+        str | None, typer.Argument(metavar="SENDER", help="Who sends; need not be registered.")
+    ] = None,
     performative: Annotated[
-        str, typer.Argument(metavar="PERFORMATIVE", help="As inform, request.")
-    ],
+        str | None, typer.Argument(metavar="PERFORMATIVE", help="As inform, request.")
+    ] = None,
     receivers: Annotated[
-        list[str], typer.Argument(metavar="RECEIVER", help="Agents, or capability:NAME[:VERSION].")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="RECEIVER...", help="Agents, or capability:NAME[:VERSION]."),
+    ] = None,
     *,
+    acl: AclOption = None,
     content: ContentOption = None,
     text: TextOption = None,
     file: FileOption = None,
@@ -131,21 +129,27 @@ def send(  # noqa: PLR0913 - one parameter per field of a message
         "encoding": encoding,
     }
     until = moment(reply_by)
+    known = {name: value for name, value in fields.items() if value not in (None, "", (), False)}
+    others = bool({*known} - {"message_id"} or raw or until or performative or receivers)
+    written = read_whole(acl, others) if acl is not None else None
+    if written is None:
+        _refuse_missing(sender, performative, receivers)
 
     async def sent() -> int:
         async with connected(nats_url, router) as platform:
-            known = {name: value for name, value in fields.items() if value not in (None, "", ())}
-            known.setdefault("message_id", platform.ports.ids.new_id())
-            message = Envelope(
-                performative=performative,
-                receiver=tuple(map(AgentId, receivers)),
-                content=raw,
-                reply_by=platform.ports.clock.now() + until
-                if isinstance(until, timedelta)
-                else until,
-                **known,
+            now = platform.ports.clock.now()
+            message = (
+                whole(written, now)
+                if written is not None
+                else Envelope(
+                    performative=performative or "",
+                    receiver=tuple(map(AgentId, receivers or ())),
+                    content=raw,
+                    reply_by=now + until if isinstance(until, timedelta) else until,
+                    **known,
+                )
             )
-            receipt = await _send(platform, sender, message)
+            receipt = await _send(platform, sender, message, message_id)
         return _show_receipt(receipt, as_json=as_json)
 
     return work(sent())
@@ -206,25 +210,6 @@ def request(  # noqa: PLR0913 - one parameter per field of a message
     return work(asked())
 
 
-def read_content(
-    content: str | None, text: str | None, file: str | None
-) -> tuple[msgspec.Raw, str]:
-    """Return (content, encoding) from whichever of the three options was given.
-
-    Raises:
-        typer.BadParameter: more than one was given, no JSON, or a file that cannot be read.
-    """
-    if sum(one is not None for one in (content, text, file)) > 1:
-        raise typer.BadParameter("give one of --content, --text and --file")
-    if content is not None:
-        return _json(sys.stdin.buffer.read() if content == "-" else content.encode()), ""
-    if text is not None:
-        return value_content(text)
-    if file is not None:
-        return value_content(_bytes(file))
-    return NO_CONTENT, ""
-
-
 def moment(text: str | None) -> datetime | timedelta | None:
     """Return a point in time, or a time from now, as it was typed.
 
@@ -248,27 +233,20 @@ def moment(text: str | None) -> datetime | timedelta | None:
     return found
 
 
-def _json(data: bytes) -> msgspec.Raw:
-    try:
-        msgspec.json.decode(data)
-        data.decode("utf-8")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise typer.BadParameter(
-            f"--content is not JSON ({error}); for plain text use --text"
-        ) from None
-    return msgspec.Raw(data)
+def _refuse_missing(*given: object) -> None:
+    for name, value in zip(("SENDER", "PERFORMATIVE", "RECEIVER"), given, strict=True):
+        if not value:
+            raise typer.BadParameter(f"Missing argument '{name}', or --acl with a whole message.")
 
 
-def _bytes(path: str) -> bytes:
-    if path == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise typer.BadParameter(f"--file {path} cannot be read: {error.strerror}") from None
-
-
-async def _send(platform: Platform, sender: str, message: Envelope) -> Receipt:
+async def _send(
+    platform: Platform, sender: str | None, message: Envelope, message_id: str | None
+) -> Receipt:
+    sender = sender or message.sender
+    if not sender:
+        raise typer.BadParameter("nobody sends it: give SENDER, or :sender in the message")
+    named = MessageId(message_id or message.message_id or platform.ports.ids.new_id())
+    message = msgspec.structs.replace(message, message_id=named)
     submission = Submission(sender=platform.agent_id(sender), envelope=message)
     (result,) = await platform.door.send([submission])
     if isinstance(result, TransportError):

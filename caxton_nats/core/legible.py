@@ -26,6 +26,7 @@ from caxton_nats.core.identifiers import (
 )
 from caxton_nats.core.performatives import performative
 from caxton_nats.core.reading import UNREADABLE, members
+from caxton_nats.core.validation import MAX_PROTOCOL
 
 _LONGEST = 1_024
 """Bytes of a field that is looked at."""
@@ -74,10 +75,15 @@ def _token(text: str) -> str:
     return text
 
 
+def _protocol(text: str) -> str:
+    check_text(text, "", MAX_PROTOCOL)
+    return text
+
+
 _CHECKS: dict[str, Callable[[str], str]] = {
     "performative": performative,
     "message_id": check_message_id,
     "conversation_id": check_conversation_id,
-    "protocol": _token,
+    "protocol": _protocol,
     "reply_with": _token,
 }

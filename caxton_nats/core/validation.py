@@ -35,6 +35,7 @@ from caxton_nats.core.remote import any_agent_token
 
 MAX_RETRIES_BOUNDS: Final = (1, 10)
 MAX_TRACE: Final = 512
+MAX_PROTOCOL: Final = 100
 _MAX_USER_DEFINED: Final = 4096
 
 
@@ -53,7 +54,7 @@ _TEXT_LIMITS: Final = (
     ("language", 50),
     ("encoding", 50),
     ("ontology", 100),
-    ("protocol", 100),
+    ("protocol", MAX_PROTOCOL),
     ("reply_with", MAX_NAME),
     ("in_reply_to", MAX_NAME),
     ("traceparent", MAX_TRACE),

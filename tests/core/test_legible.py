@@ -52,3 +52,10 @@ def test_what_is_wrong_is_left_out(data: bytes) -> None:
 def test_no_object(data: bytes) -> None:
     """Of what is no JSON object nothing is told."""
     assert read(data) is None
+
+
+def test_a_protocol_that_no_message_may_have() -> None:
+    """A name that is too long for a protocol is left out: a notice with it could not be stored."""
+    found = read(b'{"conversation_id":"c-1","protocol":"%s"}' % (b"p" * 101))
+    assert found is not None
+    assert (found.conversation_id, found.protocol) == ("c-1", "")

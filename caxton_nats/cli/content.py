@@ -1,0 +1,104 @@
+"""What a message says: its content by options, or the whole of it, from a file or stdin."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from caxton_nats.core import codec, representation
+from caxton_nats.core.envelope import NO_CONTENT, Envelope, value_content
+
+ContentOption = Annotated[
+    str | None,
+    typer.Option("--content", metavar="JSON", help="Content: any JSON value; - is stdin."),
+]
+TextOption = Annotated[
+    str | None, typer.Option("--text", metavar="TEXT", help="Content: this text, as a JSON string.")
+]
+FileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--file", metavar="PATH", help="Content: the file's bytes, exactly (base64); - is stdin."
+    ),
+]
+AclOption = Annotated[
+    str | None,
+    typer.Option(
+        "--acl",
+        metavar="PATH",
+        help="The whole message, as FIPA's string, XML or bits, or as JSON; - is stdin.",
+    ),
+]
+
+
+def read_content(
+    content: str | None, text: str | None, file: str | None
+) -> tuple[msgspec.Raw, str]:
+    """Return (content, encoding) from whichever of the three options was given.
+
+    Raises:
+        typer.BadParameter: more than one was given, no JSON, or a file that cannot be read.
+    """
+    if sum(one is not None for one in (content, text, file)) > 1:
+        raise typer.BadParameter("give one of --content, --text and --file")
+    if content is not None:
+        return _json(sys.stdin.buffer.read() if content == "-" else content.encode()), ""
+    if text is not None:
+        return value_content(text)
+    if file is not None:
+        return value_content(_bytes(file, "--file"))
+    return NO_CONTENT, ""
+
+
+def read_whole(path: str, others: bool) -> bytes:  # noqa: FBT001 - as the options were given
+    """Return a whole message as it is written.
+
+    Args:
+        path: of a file; - is stdin.
+        others: whether anything else was said of the message.
+
+    Raises:
+        typer.BadParameter: there is something else, or the file cannot be read.
+    """
+    if others:
+        raise typer.BadParameter(
+            "--acl has the whole message: only SENDER and --message-id may be given beside it"
+        )
+    return _bytes(path, "--acl")
+
+
+def whole(data: bytes, now: datetime) -> Envelope:
+    """Return the message that is written, in whichever encoding its first character shows.
+
+    Raises:
+        MessageError: it is none; says where it ends to be one.
+    """
+    named = representation.recognized(data)
+    if named is None:
+        return codec.decode(data, max_bytes=len(data))
+    return representation.decode(data, named, max_bytes=len(data), now=now)
+
+
+def _json(data: bytes) -> msgspec.Raw:
+    try:
+        msgspec.json.decode(data)
+        data.decode("utf-8")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise typer.BadParameter(
+            f"--content is not JSON ({error}); for plain text use --text"
+        ) from None
+    return msgspec.Raw(data)
+
+
+def _bytes(path: str, option: str) -> bytes:
+    if path == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"{option} {path} cannot be read: {error.strerror}") from None
