@@ -56,15 +56,7 @@ def read_content(
 
 
 def read_whole(path: str, others: bool) -> bytes:  # noqa: FBT001 - as the options were given
-    """Return a whole message as it is written.
-
-    Args:
-        path: of a file; - is stdin.
-        others: whether anything else was said of the message.
-
-    Raises:
-        typer.BadParameter: there is something else, or the file cannot be read.
-    """
+    """Return the bytes of a whole message; `BadParameter` if more is said of it, or on no file."""
     if others:
         raise typer.BadParameter(
             "--acl has the whole message: only SENDER and --message-id may be given beside it"
@@ -73,11 +65,7 @@ def read_whole(path: str, others: bool) -> bytes:  # noqa: FBT001 - as the optio
 
 
 def whole(data: bytes, now: datetime) -> Envelope:
-    """Return the message that is written, in whichever encoding its first character shows.
-
-    Raises:
-        MessageError: it is none; says where it ends to be one.
-    """
+    """Return the message in the encoding that its first character shows; `MessageError` if none."""
     named = representation.recognized(data)
     if named is None:
         return codec.decode(data, max_bytes=len(data))

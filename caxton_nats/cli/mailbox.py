@@ -117,8 +117,8 @@ def _encoded(message: PendingMessage, content: bytes, to: Representation) -> byt
     """Return a message in one of FIPA's encodings, with its content wherever that lies."""
     if message.envelope is None:
         raise MalformedEnvelope("is no message; --raw writes its bytes", field=message.origin.key)
-    envelope = message.envelope
-    return encode(with_content(envelope, content) if envelope.claim else envelope, to)
+    whole = message.envelope
+    return encode(with_content(whole, content) if whole.claim else whole, to)
 
 
 def _write(data: bytes) -> None:

@@ -20,12 +20,7 @@ _PARAMETERS = {number: name for name, number in code.PARAMETERS.items()}
 
 
 def read(data: bytes) -> Message:
-    """Return the message of FIPA's bytes.
-
-    Raises:
-        MalformedEnvelope: it is no such message, or refers to a code table.
-        InvalidEnvelope: an unknown parameter, or one that is given twice.
-    """
+    """Return the message of FIPA's bytes; `MessageError` says at which byte it ends to be one."""
     return _Reader(data).message()
 
 

@@ -25,18 +25,13 @@ class Values:
     def __init__(self, data: bytes) -> None:
         """Begin at the first byte."""
         self._data = data
-        self._at = 0
+        self.at = 0
         self._parts = 0
-
-    @property
-    def at(self) -> int:
-        """The byte that is read next."""
-        return self._at
 
     @property
     def left(self) -> int:
         """How many bytes are left."""
-        return len(self._data) - self._at
+        return len(self._data) - self.at
 
     def expression(self) -> str:
         """Return an expression as the string encoding would write it."""
@@ -102,11 +97,11 @@ class Values:
         return self._taken(int.from_bytes(self._taken(_LENGTHS[kind])))
 
     def _ended(self) -> str:
-        end = self._data.find(b"\0", self._at)
+        end = self._data.find(b"\0", self.at)
         if end < 0:
             self.refuse("the text that follows has no end (0x00)")
-        value = self._data[self._at : end]
-        self._at = end + 1
+        value = self._data[self.at : end]
+        self.at = end + 1
         return self._text(value)
 
     def _number(self) -> str:
@@ -142,24 +137,24 @@ class Values:
 
     def peek(self) -> int:
         """Return the next byte, and leave it there."""
-        return self._data[self._at] if self._at < len(self._data) else self.byte()
+        return self._data[self.at] if self.at < len(self._data) else self.byte()
 
     def byte(self) -> int:
         """Read one byte: a code, or two digits, and only so many of them."""
         self._parts += 1
         if self._parts > MOST_PARTS:
-            raise MalformedEnvelope(f"too many values up to byte {self._at}", limit=MOST_PARTS)
+            raise MalformedEnvelope(f"too many values up to byte {self.at}", limit=MOST_PARTS)
         return self._taken(1)[0]
 
     def _taken(self, size: int) -> bytes:
-        value = self._data[self._at : self._at + size]
+        value = self._data[self.at : self.at + size]
         if len(value) < size:
             raise MalformedEnvelope(
-                f"not FIPA's bytes: at byte {self._at} something is cut off",
+                f"not FIPA's bytes: at byte {self.at} something is cut off",
                 limit=size,
                 value=len(value),
             )
-        self._at += size
+        self.at += size
         return value
 
     def _refuse_index(self, kind: int) -> None:
@@ -168,4 +163,4 @@ class Values:
 
     def refuse(self, reason: str) -> NoReturn:
         """Raise `MalformedEnvelope` with the byte that was read last."""
-        raise MalformedEnvelope(f"not FIPA's bytes: {reason}, at byte {max(0, self._at - 1)}")
+        raise MalformedEnvelope(f"not FIPA's bytes: {reason}, at byte {max(0, self.at - 1)}")

@@ -21,11 +21,7 @@ _NIBBLE_OF = {character: nibble for nibble, character in code.NIBBLES.items()}
 
 
 def write(envelope: Envelope) -> bytes:
-    """Return the message as FIPA's bytes.
-
-    Raises:
-        InvalidEnvelope: a text has a NUL, which ends texts here, or see `parameters_of`.
-    """
+    """Return the message as FIPA's bytes; `InvalidEnvelope` names what has no form there."""
     act, parameters = parameters_of(envelope)
     found = dict(parameters)
     _write_out_bytes(found)

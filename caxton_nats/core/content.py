@@ -21,11 +21,7 @@ _UNSAYABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def said(envelope: Envelope) -> tuple[str | None, bool]:
-    """Return the content as FIPA's text, and whether it must be marked as JSON text.
-
-    Returns:
-        None for no content.
-    """
+    """Return the content as text, if there is any, and whether it must be marked as JSON text."""
     raw = bytes(envelope.content)
     if not raw:
         return None, False
@@ -38,18 +34,9 @@ def said(envelope: Envelope) -> tuple[str | None, bool]:
 def meant(
     content: str | bytes, encoding: str, language: str, *, marked: bool
 ) -> tuple[msgspec.Raw, str]:
-    """Return the content and encoding of an envelope; the inverse of `said`.
+    """Return the content and encoding of an envelope, or `MessageError`; the inverse of `said`.
 
-    Args:
-        content: as a reader has found it. Bytes without ``encoding`` are bytes to their receiver,
-            too; with one they are the text that it is about.
-        encoding: the message's parameter.
-        language: the message's parameter.
-        marked: whether it is marked as JSON text.
-
-    Raises:
-        InvalidEnvelope: it is said to be JSON and is not.
-        MalformedEnvelope: such JSON is nested too deeply, or bytes that are text are not UTF-8.
+    Bytes without `encoding` are bytes to their receiver, too; with one they are text.
     """
     if isinstance(content, bytes):
         if not encoding:

@@ -23,11 +23,7 @@ def is_exact(moment: datetime) -> bool:
 
 
 def token(moment: datetime, field: str) -> str:
-    """Return the token of a moment, in UTC, cut to milliseconds; without zone, without ``Z``.
-
-    Raises:
-        InvalidEnvelope: in UTC it is before year 1 or after year 9999.
-    """
+    """Return the token in UTC, to the millisecond; `InvalidEnvelope` out of the calendar."""
     try:
         utc = moment if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError:
@@ -40,16 +36,7 @@ def token(moment: datetime, field: str) -> str:
 
 
 def moment(text: str, now: datetime, field: str) -> datetime:
-    """Return the moment that a token says.
-
-    Args:
-        text: the token.
-        now: when the message came in; a token with a sign counts from it.
-        field: where it stands, for the error.
-
-    Raises:
-        InvalidEnvelope: it is no token, no date, or counts years or months, whose length varies.
-    """
+    """Return the moment of a token; one with a sign counts from `now`; or `InvalidEnvelope`."""
     found = _TOKEN.fullmatch(text)
     if found is None:
         raise _wrong("is not a FIPA date-time", field, text)

@@ -61,11 +61,7 @@ class Message(NamedTuple):
 
 
 def put(parameters: dict[str, Value], name: str, value: Value, where: Where) -> None:
-    """Add a parameter that a reader has found somewhere (``line 1, column 7``).
-
-    Raises:
-        InvalidEnvelope: it is there already, or there are far too many of them.
-    """
+    """Add a parameter; `InvalidEnvelope` if it is there already, or if there are far too many."""
     if name in parameters:
         raise InvalidEnvelope(f"is given twice, again at {where()}", field=shown(name))
     parameters[name] = value
@@ -76,11 +72,7 @@ def put(parameters: dict[str, Value], name: str, value: Value, where: Where) -> 
 
 
 def parameter(name: str, where: Where) -> str:
-    """Return the parameter that is meant: FIPA compares names without case, X- ones are kept.
-
-    Raises:
-        InvalidEnvelope: FIPA has none of this name, and it does not begin with X-.
-    """
+    """Return the parameter that is meant, without regard to case; `InvalidEnvelope` if none is."""
     if name[:2] in ("X-", "x-"):
         return _FOLDED.get(name.lower(), name)
     folded = name.lower()
@@ -94,12 +86,7 @@ def parameter(name: str, where: Where) -> str:
 
 
 def parameters_of(envelope: Envelope) -> Message:
-    """Return the message in FIPA's words.
-
-    Raises:
-        InvalidEnvelope: FIPA's encodings cannot carry it: an ``X-`` parameter has one of our own
-            names, or ``reply_by`` is out of the calendar.
-    """
+    """Return the message in FIPA's words; `InvalidEnvelope` names what they cannot say."""
     content, marked = said(envelope)
     reply_by = envelope.reply_by
     found: dict[str, Value | None] = {
@@ -121,16 +108,7 @@ def parameters_of(envelope: Envelope) -> Message:
 
 
 def envelope_of(message: Message, now: datetime) -> Envelope:
-    """Return the envelope that FIPA's words mean.
-
-    Args:
-        message: what a reader has found.
-        now: when it came in, for a ``reply-by`` that counts from then.
-
-    Raises:
-        InvalidEnvelope: a value is none of its parameter.
-        MalformedEnvelope: content that is said to be JSON is nested too deeply.
-    """
+    """Return the envelope that is meant by a message that came in `now`; or `MessageError`."""
     fields: dict[str, Any] = {"performative": message.act, "user_defined": {}}
     for name, value in message.parameters.items():
         _take(fields, name, value)

@@ -58,11 +58,7 @@ _BEGINNINGS = {
 
 
 def representation(name: str) -> Representation:
-    """Return the encoding of a name: FIPA's, or the word that tells it from the others.
-
-    Raises:
-        InvalidEnvelope: there is none of this name.
-    """
+    """Return the encoding of a name, in full or short; `InvalidEnvelope` if none is called so."""
     found = _NAMES.get(name.strip().lower())
     if found is None:
         raise InvalidEnvelope(
@@ -80,40 +76,19 @@ def recognized(data: bytes) -> Representation | None:
 
 
 def encode(envelope: Envelope, to: Representation) -> bytes:
-    """Return the message in one of FIPA's encodings.
-
-    Raises:
-        InvalidEnvelope: that encoding cannot carry it; says which field.
-    """
+    """Return the message in one of FIPA's encodings; `InvalidEnvelope` names what has no form."""
     return _WRITERS[to](envelope)
 
 
 def decode(data: bytes, named: str, *, max_bytes: int, now: datetime) -> Envelope:
-    """Return the envelope that somebody brought to a door in one of FIPA's encodings.
-
-    Args:
-        data: one message.
-        named: its encoding; see `representation`.
-        max_bytes: largest accepted ``data``, in bytes.
-        now: when it came in, for a ``reply-by`` that counts from then.
-
-    Raises:
-        MessageTooLarge: more than ``max_bytes``.
-        MalformedEnvelope: no message in this encoding; says where it ends to be one.
-        InvalidEnvelope: no such encoding, an unknown parameter, one that is given twice, or a wrong
-            value.
-    """
+    """Return the envelope of `max_bytes` at most that came in `now`; or raise `MessageError`."""
     if len(data) > max_bytes:
         raise codec.too_large(len(data), max_bytes)
     return envelope_of(_READERS[representation(named)](data), now)
 
 
 def members(data: bytes, named: str) -> dict[str, msgspec.Raw]:
-    """Return the parameters of a message by FIPA's names, as the members of a JSON object.
-
-    Raises:
-        MessageError: it is no message in this encoding.
-    """
+    """Return its parameters as the members of a JSON object; `MessageError` if it is none."""
     act, parameters = _READERS[representation(named)](data)
     texts = {name: value for name, value in parameters.items() if isinstance(value, str)}
     return {

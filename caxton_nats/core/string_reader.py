@@ -10,14 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 from caxton_nats.core.errors import InvalidEnvelope, MalformedEnvelope
-from caxton_nats.core.parameters import (
-    AGENTS,
-    MOST_AGENTS,
-    Message,
-    Value,
-    parameter,
-    put,
-)
+from caxton_nats.core.parameters import AGENTS, MOST_AGENTS, Message, Value, parameter, put
 from caxton_nats.core.string_tokens import Token, Tokens
 
 _SETS = frozenset({"set", "sequence"})
@@ -26,12 +19,7 @@ _LOOK = '(inform :receiver (set (agent-identifier :name bob)) :content "hello")'
 
 
 def read(data: bytes) -> Message:
-    """Return the message of a FIPA string.
-
-    Raises:
-        MalformedEnvelope: it is no S-expression of this shape, or not UTF-8.
-        InvalidEnvelope: an unknown parameter, or one that is given twice.
-    """
+    """Return the message of a FIPA string; `MessageError` says where it ends to be one."""
     return _Reader(data).message()
 
 

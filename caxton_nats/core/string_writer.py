@@ -15,12 +15,7 @@ _KEYWORD = re.compile(r'[^\x00-\x20()"\x7f]+')
 
 
 def write(envelope: Envelope) -> bytes:
-    """Return the message as FIPA's string.
-
-    Raises:
-        InvalidEnvelope: an act or an ``X-`` parameter has a name that is no word, or see
-            `parameters_of`.
-    """
+    """Return the message as FIPA's string; `InvalidEnvelope` names what has no form there."""
     act, parameters = parameters_of(envelope)
     lines = [f"({_keyword(act, 'performative')}"]
     lines += [f" :{_keyword(name, name)} {_value(name, one)}" for name, one in parameters.items()]

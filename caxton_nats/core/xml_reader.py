@@ -33,12 +33,7 @@ _LOOK = (
 
 
 def read(data: bytes) -> Message:
-    """Return the message of a FIPA XML document, in UTF-8.
-
-    Raises:
-        MalformedEnvelope: it is no such document, has a document type, or is too deep.
-        InvalidEnvelope: an unknown parameter, or one that is given twice.
-    """
+    """Return the message of a FIPA document; `MessageError` says where it ends to be one."""
     reader = _Reader(data)
     try:
         return reader.message()

@@ -26,11 +26,7 @@ _ELEMENTS = {"encoding": "content-language-encoding"}
 
 
 def write(envelope: Envelope) -> bytes:
-    """Return the message as FIPA's XML document.
-
-    Raises:
-        InvalidEnvelope: XML has no form for a character of it, or see `parameters_of`.
-    """
+    """Return the message as FIPA's XML; `InvalidEnvelope` names what has no form there."""
     act, parameters = parameters_of(envelope)
     root = f"<fipa-message act={_attribute('performative', act)}"
     if "conversation-id" in parameters:

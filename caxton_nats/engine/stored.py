@@ -19,16 +19,7 @@ def decode(body: bytes) -> Envelope:
 
 
 def submitted(body: bytes, named: str | None, now: datetime) -> Envelope:
-    """Return the envelope of a message at the store-and-forward door, in whichever encoding.
-
-    Args:
-        body: as it was stored there.
-        named: what its header says of its encoding; None is JSON.
-        now: when it was stored.
-
-    Raises:
-        MessageError: it is none.
-    """
+    """Return a message as it was stored at the door; `named` is its encoding, None is JSON."""
     if named is None:
         return decode(body)
     return representation.decode(body, named, max_bytes=len(body), now=now)
