@@ -10,8 +10,8 @@ from functools import partial
 
 from caxton_nats.core import bit_codes as code
 from caxton_nats.core.bit_values import Values
-from caxton_nats.core.errors import InvalidEnvelope, MalformedEnvelope
-from caxton_nats.core.parameters import AGENTS, MOST_AGENTS, Message, Value, parameter, put
+from caxton_nats.core.errors import MalformedEnvelope
+from caxton_nats.core.parameters import AGENTS, Message, Value, parameter, put
 
 MOST_DEPTH = 16
 """Agents among the resolvers of each other."""
@@ -81,8 +81,6 @@ class _Reader:
         names: list[str] = []
         while self._values.peek() != code.END:
             names.append(self._agent(depth))
-            if len(names) > MOST_AGENTS:
-                raise InvalidEnvelope("names too many agents", field="receiver", limit=MOST_AGENTS)
         self._values.byte()
         return names
 

@@ -41,18 +41,14 @@ def meant(
     if isinstance(content, bytes):
         if not encoding:
             return value_content(content)
-        content = utf_8(content, "content")
+        try:
+            content = content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            reason = f"not UTF-8 at its byte {error.start}"
+            raise MalformedEnvelope(reason, field="content") from None
     if marked or _is_json(language, encoding):
         return _json(content), encoding
     return value_content(content)[0], encoding
-
-
-def utf_8(data: bytes, field: str) -> str:
-    """Return the text of bytes; raise `MalformedEnvelope` if they are none."""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise MalformedEnvelope(f"not UTF-8 at its byte {error.start}", field=field) from None
 
 
 def _is_json(language: str, encoding: str) -> bool:

@@ -16,7 +16,7 @@ from caxton_nats.core.content import JSON, meant, said
 from caxton_nats.core.date_time import is_exact, moment, token
 from caxton_nats.core.envelope import Envelope, Priority
 from caxton_nats.core.errors import InvalidEnvelope
-from caxton_nats.core.fields import MOST_USER_DEFINED, build, priority, shown
+from caxton_nats.core.fields import build, priority, shown
 
 AGENTS = frozenset({"receiver", "reply-to"})
 """Parameters that are sets of agents; ``sender`` is one of them alone."""
@@ -44,8 +44,6 @@ Value = str | bytes | tuple[str, ...]
 """A text (``reply-by``: a date-time token), content that is bytes, or names of agents."""
 
 
-MOST_AGENTS = 10_000
-"""Names in one set that are looked at: the most that any deployment allows."""
 MOST_PARTS = 100_000
 """Words, elements or values of one message that are looked at: a tenth of a second or two."""
 
@@ -61,14 +59,10 @@ class Message(NamedTuple):
 
 
 def put(parameters: dict[str, Value], name: str, value: Value, where: Where) -> None:
-    """Add a parameter; `InvalidEnvelope` if it is there already, or if there are far too many."""
+    """Add a parameter; `InvalidEnvelope` if it is there already."""
     if name in parameters:
         raise InvalidEnvelope(f"is given twice, again at {where()}", field=shown(name))
     parameters[name] = value
-    if len(parameters) > MOST_USER_DEFINED + len(_NAMES) + len(_FOLDED):
-        raise InvalidEnvelope(
-            "too many X- parameters", field="user_defined", limit=MOST_USER_DEFINED
-        )
 
 
 def parameter(name: str, where: Where) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from caxton_nats.core.errors import InvalidEnvelope, MalformedEnvelope
-from caxton_nats.core.parameters import AGENTS, MOST_AGENTS, Message, Value, parameter, put
+from caxton_nats.core.errors import MalformedEnvelope
+from caxton_nats.core.parameters import AGENTS, Message, Value, parameter, put
 from caxton_nats.core.string_tokens import Token, Tokens
 
 _SETS = frozenset({"set", "sequence"})
@@ -59,10 +59,6 @@ class _Reader:
                 names: list[str] = []
                 while (token := self._tokens.next()).kind != ")":
                     names.append(self._agent(token))
-                    if len(names) > MOST_AGENTS:
-                        raise InvalidEnvelope(
-                            "names too many agents", field="receiver", limit=MOST_AGENTS
-                        )
                 return tuple(names)
         self._tokens.at = began
         return (self._agent(self._tokens.next()),)

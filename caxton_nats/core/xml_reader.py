@@ -13,7 +13,6 @@ from xml.parsers import expat
 from caxton_nats.core.errors import InvalidEnvelope, MalformedEnvelope
 from caxton_nats.core.parameters import (
     AGENTS,
-    MOST_AGENTS,
     MOST_PARTS,
     TEXTS,
     Message,
@@ -171,8 +170,6 @@ class _Reader:
     def _begin_agents(self, name: str, _: Mapping[str, str]) -> None:
         if name != _AGENT:
             raise self._wrong(f"{name[:60]!a} stands where {_AGENT} should")
-        if len(self._agents) == MOST_AGENTS:
-            raise InvalidEnvelope("names too many agents", field=self._way[1], limit=MOST_AGENTS)
         self._agents.append(None)
 
     def _begin_agent(self, name: str, attributes: Mapping[str, str]) -> None:
