@@ -6,13 +6,10 @@ from typing import Final
 
 from caxton_nats.core.performatives import Performative
 
-NO_TABLE: Final = 0xFA
-"""The message stands alone. 0xFB and 0xFC go with a code table that both sides have built up."""
-VERSION: Final = 0x10
-"""1.0, a nibble each."""
+NO_TABLE: Final = 0xFA  # 0xFB and 0xFC go with a code table that both sides have built up
+VERSION: Final = 0x10  # 1.0, a nibble each
 END: Final = 0x01
-OWN: Final = 0x00
-"""An act or parameter of one's own; its name follows as a word."""
+OWN: Final = 0x00  # an act or parameter of one's own; its name follows as a word
 
 ACTS: Final = {str(act): code for code, act in enumerate(Performative, 1)}
 PARAMETERS: Final = {
@@ -27,13 +24,8 @@ PARAMETERS: Final = {
 }
 AGENT, ADDRESSES, RESOLVERS, OWN_SLOT = 0x02, 0x02, 0x03, 0x04
 WORD, STRING, LENGTH_1, LENGTH_2, LENGTH_4 = 0x10, 0x14, 0x16, 0x17, 0x19
-"""Values: text ended by a zero, or bytes behind their length."""
 LIST, LIST_END, AS_STRING = 0x60, 0x40, 0xFF
-"""Expressions: a list, its end, and any expression as a string."""
-LIST_WITH, LIST_END_WITH = 0x70, 0x50
-"""The same with the list's first or last item in its low nibble."""
+LIST_WITH, LIST_END_WITH = 0x70, 0x50  # and an item in the low nibble
 TIME, LATER, EARLIER = 0x20, 0x21, 0x22
-DESIGNATED: Final = 0x04
-"""Added to a time that is followed by its type designator."""
+DESIGNATED: Final = 0x04  # added to a time that a type designator follows
 NIBBLES: Final = dict(zip((*range(1, 11), 0xC, 0xD, 0xE, 0xF), "0123456789+E-.", strict=True))
-"""Characters of numbers and times; 0 fills up."""

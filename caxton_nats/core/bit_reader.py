@@ -44,7 +44,7 @@ class _Reader:
             where = partial(_place, self._values.at - 1)
             name = self._name(known)
             put(parameters, parameter(name, where), self._value(name), where)
-        if self._values.left:
+        if self._values.at < len(self._values.data):
             self._values.byte()
             self._values.refuse("something stands behind the message")
         return Message(act, parameters)

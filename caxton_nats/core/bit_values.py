@@ -24,14 +24,9 @@ class Values:
 
     def __init__(self, data: bytes) -> None:
         """Begin at the first byte."""
-        self._data = data
+        self.data = data
         self.at = 0
         self._parts = 0
-
-    @property
-    def left(self) -> int:
-        """How many bytes are left."""
-        return len(self._data) - self.at
 
     def expression(self) -> str:
         """Return an expression as the string encoding would write it."""
@@ -97,10 +92,10 @@ class Values:
         return self._taken(int.from_bytes(self._taken(_LENGTHS[kind])))
 
     def _ended(self) -> str:
-        end = self._data.find(b"\0", self.at)
+        end = self.data.find(b"\0", self.at)
         if end < 0:
             self.refuse("the text that follows has no end (0x00)")
-        value = self._data[self.at : end]
+        value = self.data[self.at : end]
         self.at = end + 1
         return self._text(value)
 
@@ -137,7 +132,7 @@ class Values:
 
     def peek(self) -> int:
         """Return the next byte, and leave it there."""
-        return self._data[self.at] if self.at < len(self._data) else self.byte()
+        return self.data[self.at] if self.at < len(self.data) else self.byte()
 
     def byte(self) -> int:
         """Read one byte: a code, or two digits, and only so many of them."""
@@ -147,7 +142,7 @@ class Values:
         return self._taken(1)[0]
 
     def _taken(self, size: int) -> bytes:
-        value = self._data[self.at : self.at + size]
+        value = self.data[self.at : self.at + size]
         if len(value) < size:
             raise MalformedEnvelope(
                 f"not FIPA's bytes: at byte {self.at} something is cut off",

@@ -17,11 +17,6 @@ _TOKEN = re.compile(
 _HINT = "as in 20300131T120000000Z; +00000000T001500000 is a quarter of an hour from now"
 
 
-def is_exact(moment: datetime) -> bool:
-    """Return whether a token can say the moment: it has no more than milliseconds."""
-    return moment.microsecond % 1000 == 0
-
-
 def token(moment: datetime, field: str) -> str:
     """Return the token in UTC, to the millisecond; `InvalidEnvelope` out of the calendar."""
     try:

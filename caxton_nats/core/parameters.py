@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from caxton_nats.core.content import JSON, meant, said
-from caxton_nats.core.date_time import is_exact, moment, token
+from caxton_nats.core.date_time import moment, token
 from caxton_nats.core.envelope import Envelope, Priority
 from caxton_nats.core.errors import InvalidEnvelope
 from caxton_nats.core.fields import build, priority, shown
@@ -48,7 +48,6 @@ MOST_PARTS = 100_000
 """Words, elements or values of one message that are looked at: a tenth of a second or two."""
 
 Where = Callable[[], str]
-"""Says a place in a message."""
 
 
 class Message(NamedTuple):
@@ -90,7 +89,7 @@ def parameters_of(envelope: Envelope) -> Message:
         **{name: getattr(envelope, name.replace("-", "_")) or None for name in TEXTS},
         "reply-to": envelope.reply_to or None,
         "reply-by": None if reply_by is None else token(reply_by, "reply_by"),
-        _REPLY_BY: None if reply_by is None or is_exact(reply_by) else reply_by.isoformat(),
+        _REPLY_BY: reply_by.isoformat() if reply_by and reply_by.microsecond % 1000 else None,
         _CONTENT: JSON if marked else None,
         **{name: _own_text(envelope, field) for name, field in _FIELDS.items()},
     }
