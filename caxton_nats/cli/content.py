@@ -39,11 +39,7 @@ AclOption = Annotated[
 def read_content(
     content: str | None, text: str | None, file: str | None
 ) -> tuple[msgspec.Raw, str]:
-    """Return (content, encoding) from whichever of the three options was given.
-
-    Raises:
-        typer.BadParameter: more than one was given, no JSON, or a file that cannot be read.
-    """
+    """Return (content, encoding) by the one option that was given, or raise `BadParameter`."""
     if sum(one is not None for one in (content, text, file)) > 1:
         raise typer.BadParameter("give one of --content, --text and --file")
     if content is not None:

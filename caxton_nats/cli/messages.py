@@ -211,11 +211,7 @@ def request(  # noqa: PLR0913 - one parameter per field of a message
 
 
 def moment(text: str | None) -> datetime | timedelta | None:
-    """Return a point in time, or a time from now, as it was typed.
-
-    Raises:
-        typer.BadParameter: it is neither.
-    """
+    """Return a point in time, or a time from now, as it was typed; or raise `BadParameter`."""
     if text is None:
         return None
     try:

@@ -41,7 +41,7 @@ class _Reader:
         act = self._act(self._values.byte())
         parameters: dict[str, Value] = {}
         while (known := self._values.byte()) != code.END:
-            where = partial(_place, self._values.at - 1)
+            where = partial("byte {}".format, self._values.at - 1)
             name = self._name(known)
             put(parameters, parameter(name, where), self._value(name), where)
         if self._values.at < len(self._values.data):
@@ -105,7 +105,3 @@ class _Reader:
             else:
                 self._values.refuse(f"an agent has no slot {slot:#04x}")
         return name
-
-
-def _place(at: int) -> str:
-    return f"byte {at}"

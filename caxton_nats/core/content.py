@@ -15,7 +15,7 @@ from caxton_nats.core.envelope import BASE64, SAFE_NESTING, Envelope, check_nest
 from caxton_nats.core.errors import InvalidEnvelope, MalformedEnvelope
 
 JSON = "json"
-"""The language, and the mark, of content that is JSON text."""
+"""The language, and the mark, of JSON text."""
 # What XML cannot say: such text keeps JSON's escapes, in each encoding.
 _UNSAYABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
@@ -34,10 +34,7 @@ def said(envelope: Envelope) -> tuple[str | None, bool]:
 def meant(
     content: str | bytes, encoding: str, language: str, *, marked: bool
 ) -> tuple[msgspec.Raw, str]:
-    """Return the content and encoding of an envelope, or `MessageError`; the inverse of `said`.
-
-    Bytes without `encoding` are bytes to their receiver, too; with one they are text.
-    """
+    """Return content and encoding of an envelope; bytes without encoding stay bytes."""
     if isinstance(content, bytes):
         if not encoding:
             return value_content(content)

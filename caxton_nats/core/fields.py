@@ -175,11 +175,7 @@ def _names(field: str, value: Any) -> tuple[str, ...]:
 
 
 def priority(text: str) -> Priority:
-    """Return the priority of a name.
-
-    Raises:
-        InvalidEnvelope: there is none of this name.
-    """
+    """Return the priority of a name; `InvalidEnvelope` if there is none of this name."""
     try:
         return Priority[text.upper()]
     except KeyError:

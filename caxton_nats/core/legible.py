@@ -70,13 +70,8 @@ def _take(texts: dict[str, Any], field: str, raw: msgspec.Raw, check: Callable[[
         texts.pop(field, None)
 
 
-def _token(text: str) -> str:
-    check_text(text, "", MAX_NAME)
-    return text
-
-
-def _protocol(text: str) -> str:
-    check_text(text, "", MAX_PROTOCOL)
+def _token(text: str, longest: int = MAX_NAME) -> str:
+    check_text(text, "", longest)
     return text
 
 
@@ -84,6 +79,6 @@ _CHECKS: dict[str, Callable[[str], str]] = {
     "performative": performative,
     "message_id": check_message_id,
     "conversation_id": check_conversation_id,
-    "protocol": _protocol,
+    "protocol": lambda text: _token(text, MAX_PROTOCOL),
     "reply_with": _token,
 }

@@ -18,13 +18,11 @@ from caxton_nats.core.envelope import Envelope, Priority
 from caxton_nats.core.errors import InvalidEnvelope
 from caxton_nats.core.fields import build, priority, shown
 
-AGENTS = frozenset({"receiver", "reply-to"})
-"""Parameters that are sets of agents; ``sender`` is one of them alone."""
+AGENTS = frozenset({"receiver", "reply-to"})  # sets of them; ``sender`` is one alone
 TEXTS = (
     *("language", "encoding", "ontology", "protocol"),
     *("conversation-id", "reply-with", "in-reply-to"),
 )
-"""Parameters that are one text."""
 _NAMES = frozenset({"sender", "content", "reply-by", *AGENTS, *TEXTS})
 _OWN = "X-Caxton-"
 _CONTENT, _REPLY_BY = f"{_OWN}Content", f"{_OWN}Reply-By"

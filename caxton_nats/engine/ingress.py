@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
+from caxton_nats.core import representation
 from caxton_nats.core.addressing import check_lengths
 from caxton_nats.core.codec import REPRESENTATION
 from caxton_nats.core.dead_letter import Stage
@@ -183,7 +184,12 @@ class Ingress:
         now = submission.since or self._ports.clock.now()
         named = submission.headers.get(REPRESENTATION)
         try:
-            decoded = stored.submitted(submission.body, named, now)
+            body, size = submission.body, len(submission.body)
+            decoded = (
+                stored.decode(body)
+                if named is None
+                else representation.decode(body, named, max_bytes=size, now=now)
+            )
             check_lengths(decoded, _MOST_NAMES)
             return complete(
                 decoded,

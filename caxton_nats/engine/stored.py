@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from caxton_nats.core import codec, representation
+from caxton_nats.core import codec
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import MessageError
 
@@ -16,13 +14,6 @@ def decode(body: bytes) -> Envelope:
         MessageError: it is none, for anybody with the right to may write into a stream.
     """
     return codec.read(body)
-
-
-def submitted(body: bytes, named: str | None, now: datetime) -> Envelope:
-    """Return a message as it was stored at the door; `named` is its encoding, None is JSON."""
-    if named is None:
-        return decode(body)
-    return representation.decode(body, named, max_bytes=len(body), now=now)
 
 
 def readable(body: bytes) -> Envelope | None:
