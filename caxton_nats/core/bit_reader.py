@@ -31,9 +31,7 @@ class _Reader:
     def message(self) -> Message:
         kind = self._values.byte()
         if kind in (code.NO_TABLE + 1, code.NO_TABLE + 2):
-            self._values.refuse(
-                "it needs a code table; begin it with 0xFA, and write each word out"
-            )
+            self._values.refuse("it needs a code table; begin with 0xFA, and write each word out")
         if kind != code.NO_TABLE:
             self._values.refuse(f"it begins with {kind:#04x}, and such a message begins with 0xfa")
         if self._values.byte() != code.VERSION:

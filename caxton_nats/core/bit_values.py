@@ -45,18 +45,14 @@ class Values:
         """Add one piece of a list; return by how much it leads into another one."""
         high, low = kind & 0xF0, kind & 0x0F
         gap = "" if not parts or parts[-1] == "(" else " "
-        begins, ends = (
-            high in (code.LIST, code.LIST_WITH),
-            high in (code.LIST_END, code.LIST_END_WITH),
-        )
-        if begins:
+        if begins := high in (code.LIST, code.LIST_WITH):
             parts += [gap, "("]
             gap = ""
         if high in (code.LIST_WITH, code.LIST_END_WITH):
             kind = _ITEMS.get(low, kind)
         if kind not in (code.LIST, code.LIST_END):
             parts += [gap, self._listed(kind)]
-        if ends:
+        if ends := high in (code.LIST_END, code.LIST_END_WITH):
             parts.append(")")
         return begins - ends
 

@@ -35,16 +35,12 @@ _FIELDS = {
 }
 _FOLDED = {name.lower(): name for name in (*_FIELDS, _CONTENT, _REPLY_BY)}
 _AS_JSON = frozenset({"timeout", "require_receipt", "max_retries", "claim"})
-
 _LEAST = Envelope(performative="")
 
 Value = str | bytes | tuple[str, ...]
 """A text (``reply-by``: a date-time token), content that is bytes, or names of agents."""
-
-
 MOST_PARTS = 100_000
 """Words, elements or values of one message that are looked at: a tenth of a second or two."""
-
 Where = Callable[[], str]
 
 

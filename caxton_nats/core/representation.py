@@ -25,6 +25,9 @@ from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import InvalidEnvelope
 from caxton_nats.core.parameters import Message, envelope_of
 
+_Read = Callable[[bytes], Message]
+_Write = Callable[[Envelope], bytes]
+
 
 class Representation(StrEnum):
     """FIPA's three encodings of an ACL message, by FIPA's names (SC00067)."""
@@ -39,15 +42,10 @@ class Representation(StrEnum):
         return self.split(".")[3]
 
 
-_READERS: dict[Representation, Callable[[bytes], Message]] = {
-    Representation.STRING: string_reader.read,
-    Representation.XML: xml_reader.read,
-    Representation.BIT_EFFICIENT: bit_reader.read,
-}
-_WRITERS: dict[Representation, Callable[[Envelope], bytes]] = {
-    Representation.STRING: string_writer.write,
-    Representation.XML: xml_writer.write,
-    Representation.BIT_EFFICIENT: bit_writer.write,
+_WAYS: dict[Representation, tuple[_Read, _Write]] = {
+    Representation.STRING: (string_reader.read, string_writer.write),
+    Representation.XML: (xml_reader.read, xml_writer.write),
+    Representation.BIT_EFFICIENT: (bit_reader.read, bit_writer.write),
 }
 _NAMES = {name: one for one in Representation for name in (str(one), one.short)}
 _BEGINNINGS = {
@@ -77,19 +75,19 @@ def recognized(data: bytes) -> Representation | None:
 
 def encode(envelope: Envelope, to: Representation) -> bytes:
     """Return the message in one of FIPA's encodings; `InvalidEnvelope` names what has no form."""
-    return _WRITERS[to](envelope)
+    return _WAYS[to][1](envelope)
 
 
 def decode(data: bytes, named: str, *, max_bytes: int, now: datetime) -> Envelope:
     """Return the envelope of `max_bytes` at most that came in `now`; or raise `MessageError`."""
     if len(data) > max_bytes:
         raise codec.too_large(len(data), max_bytes)
-    return envelope_of(_READERS[representation(named)](data), now)
+    return envelope_of(_WAYS[representation(named)][0](data), now)
 
 
 def members(data: bytes, named: str) -> dict[str, msgspec.Raw]:
     """Return its parameters as the members of a JSON object; `MessageError` if it is none."""
-    act, parameters = _READERS[representation(named)](data)
+    act, parameters = _WAYS[representation(named)][0](data)
     texts = {name: value for name, value in parameters.items() if isinstance(value, str)}
     return {
         name.removeprefix("X-Caxton-").lower(): msgspec.Raw(msgspec.json.encode(text))

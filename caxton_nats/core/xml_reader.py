@@ -11,24 +11,14 @@ from typing import Any
 from xml.parsers import expat
 
 from caxton_nats.core.errors import InvalidEnvelope, MalformedEnvelope
-from caxton_nats.core.parameters import (
-    AGENTS,
-    MOST_PARTS,
-    TEXTS,
-    Message,
-    Value,
-    parameter,
-    put,
-)
+from caxton_nats.core.parameters import AGENTS, MOST_PARTS, TEXTS, Message, parameter, put
 
 MOST_DEPTH = 16
 """Elements within each other; an agent-identifier among resolvers takes two of them."""
 _ROOT, _AGENT, _OWN = "fipa-message", "agent-identifier", "user-defined"
 _TEXT_ELEMENTS = frozenset({"content", "content-language-encoding", _OWN, *TEXTS})
 _AGENT_ELEMENTS = frozenset({"sender", *AGENTS})
-_LOOK = (
-    '<fipa-message act="inform"><receiver><agent-identifier><name id="bob"/></agent-identifier>…'
-)
+_LOOK = '<fipa-message act="inform"><receiver><agent-identifier><name id="bob"/>…'
 
 
 def read(data: bytes) -> Message:
@@ -45,7 +35,7 @@ class _Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._act = ""
-        self._parameters: dict[str, Value] = {}
+        self._parameters: dict[str, Any] = {}
         self._way: list[str] = []
         self._own = ""
         self._parts = 0
