@@ -26,6 +26,7 @@ FileOption = Annotated[
         "--file", metavar="PATH", help="Content: the file's bytes, exactly (base64); - is stdin."
     ),
 ]
+_BEGINNINGS = {b"(": "string", b"<": "xml", b"\xfa": "bitefficient"}
 AclOption = Annotated[
     str | None,
     typer.Option(
@@ -47,22 +48,13 @@ def read_content(
     if text is not None:
         return value_content(text)
     if file is not None:
-        return value_content(_bytes(file, "--file"))
+        return value_content(read_file(file, "--file"))
     return NO_CONTENT, ""
-
-
-def read_whole(path: str, others: bool) -> bytes:  # noqa: FBT001 - as the options were given
-    """Return the bytes of a whole message; `BadParameter` if more is said of it, or on no file."""
-    if others:
-        raise typer.BadParameter(
-            "--acl has the whole message: only SENDER and --message-id may be given beside it"
-        )
-    return _bytes(path, "--acl")
 
 
 def whole(data: bytes, now: datetime) -> Envelope:
     """Return the message in the encoding that its first character shows; `MessageError` if none."""
-    named = representation.recognized(data)
+    named = _BEGINNINGS.get(data.lstrip()[:1])
     if named is None:
         return codec.decode(data, max_bytes=len(data))
     return representation.decode(data, named, max_bytes=len(data), now=now)
@@ -79,7 +71,8 @@ def _json(data: bytes) -> msgspec.Raw:
     return msgspec.Raw(data)
 
 
-def _bytes(path: str, option: str) -> bytes:
+def read_file(path: str, option: str) -> bytes:
+    """Return the bytes of the file that an option names, or raise `BadParameter`; - is stdin."""
     if path == "-":
         return sys.stdin.buffer.read()
     try:

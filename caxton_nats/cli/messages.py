@@ -16,7 +16,7 @@ from caxton_nats.cli.content import (
     FileOption,
     TextOption,
     read_content,
-    read_whole,
+    read_file,
     whole,
 )
 from caxton_nats.cli.options import AsJson, NatsUrl, RouterChoice, connected, work
@@ -131,9 +131,11 @@ def send(  # noqa: PLR0913 - one parameter per field of a message
     until = moment(reply_by)
     known = {name: value for name, value in fields.items() if value not in (None, "", (), False)}
     others = bool({*known} - {"message_id"} or raw or until or performative or receivers)
-    written = read_whole(acl, others) if acl is not None else None
-    if written is None:
+    if acl is None:
         _refuse_missing(sender, performative, receivers)
+    elif others:
+        raise typer.BadParameter("--acl has the whole message: add only SENDER and --message-id")
+    written = read_file(acl, "--acl") if acl is not None else None
 
     async def sent() -> int:
         async with connected(nats_url, router) as platform:

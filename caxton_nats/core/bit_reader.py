@@ -13,8 +13,7 @@ from caxton_nats.core.bit_values import Values
 from caxton_nats.core.errors import MalformedEnvelope
 from caxton_nats.core.parameters import AGENTS, Message, Value, parameter, put
 
-MOST_DEPTH = 16
-"""Agents among the resolvers of each other."""
+MOST_DEPTH = 16  # agents among the resolvers of each other
 _ACTS = {number: act for act, number in code.ACTS.items()}
 _PARAMETERS = {number: name for name, number in code.PARAMETERS.items()}
 
@@ -84,9 +83,8 @@ class _Reader:
 
     def _agent(self, depth: int) -> str:
         if depth > MOST_DEPTH:
-            raise MalformedEnvelope(
-                f"resolvers nested too deeply at byte {self._values.at}", limit=MOST_DEPTH
-            )
+            reason = f"resolvers nested too deeply at byte {self._values.at}"
+            raise MalformedEnvelope(reason, limit=MOST_DEPTH)
         if self._values.byte() != code.AGENT:
             self._values.refuse("an agent is missing (0x02)")
         name = self._values.word()

@@ -1,7 +1,4 @@
-"""wire: values of FIPA's bit-efficient encoding (SC00069): words, strings, numbers, lists, times.
-
-What refers to a code table is refused, see `bit_reader`. Every complaint says at which byte.
-"""
+"""wire: words, strings, numbers, lists and times of the bit-efficient encoding (SC00069)."""
 
 from __future__ import annotations
 
@@ -140,11 +137,8 @@ class Values:
     def _taken(self, size: int) -> bytes:
         value = self.data[self.at : self.at + size]
         if len(value) < size:
-            raise MalformedEnvelope(
-                f"not FIPA's bytes: at byte {self.at} something is cut off",
-                limit=size,
-                value=len(value),
-            )
+            reason = f"not FIPA's bytes: at byte {self.at} something is cut off"
+            raise MalformedEnvelope(reason, limit=size, value=len(value))
         self.at += size
         return value
 

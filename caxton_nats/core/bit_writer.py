@@ -27,7 +27,11 @@ def write(envelope: Envelope) -> bytes:
     _write_out_bytes(found)
     known = code.ACTS.get(act)
     out = bytearray((code.NO_TABLE, code.VERSION))
-    out += bytes((code.OWN,)) + _word("performative", act) if known is None else bytes((known,))
+    out += (
+        bytes((code.OWN,)) + _ended("performative", code.WORD, act)
+        if known is None
+        else bytes((known,))
+    )
     for name, value in found.items():
         out += _parameter(name, value)
     out.append(code.END)
@@ -51,14 +55,15 @@ def _write_out_bytes(found: dict[str, Value]) -> None:
 def _parameter(name: str, value: Value) -> bytes:
     known = code.PARAMETERS.get(name)
     if known is None:
-        return bytes((code.OWN,)) + _word(name, name) + _text(name, str(value))
+        return bytes((code.OWN,)) + _ended(name, code.WORD, name) + _text(name, str(value))
     return bytes((known,)) + _value(name, value)
 
 
 def _value(name: str, value: Value) -> bytes:
     if isinstance(value, tuple):
         agents = b"".join(
-            bytes((code.AGENT,)) + _word(name, one) + bytes((code.END,)) for one in value
+            bytes((code.AGENT,)) + _ended(name, code.WORD, one) + bytes((code.END,))
+            for one in value
         )
         return agents + bytes((code.END,)) if name in AGENTS else agents
     if isinstance(value, bytes):
@@ -67,11 +72,7 @@ def _value(name: str, value: Value) -> bytes:
         return _time(value)
     if name == "content":
         return _ended(name, code.STRING, value)
-    return _word(name, value) if name == "protocol" else _text(name, value)
-
-
-def _word(name: str, text: str) -> bytes:
-    return _ended(name, code.WORD, text)
+    return _ended(name, code.WORD, value) if name == "protocol" else _text(name, value)
 
 
 def _text(name: str, text: str) -> bytes:

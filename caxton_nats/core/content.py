@@ -1,8 +1,7 @@
 """wire: FIPA's content, which is text or bytes, and ours, which is JSON.
 
-A JSON string is FIPA's text. Any other value is its own JSON text, said to be such by ``language``
-``json`` or, where the sender has named another language or none, by a mark. Text that could not be
-written again byte for byte stays JSON text, too. Bytes are base64, and ``encoding`` says so.
+A JSON string is FIPA's text, if it can be written again byte for byte. Every other value is its own
+JSON text, said to be such by ``language`` ``json`` or by a mark. Bytes are base64.
 """
 
 from __future__ import annotations
@@ -41,8 +40,9 @@ def meant(
         try:
             content = content.decode("utf-8")
         except UnicodeDecodeError as error:
-            reason = f"not UTF-8 at its byte {error.start}"
-            raise MalformedEnvelope(reason, field="content") from None
+            raise MalformedEnvelope(
+                f"not UTF-8 at its byte {error.start}", field="content"
+            ) from None
     if marked or _is_json(language, encoding):
         return _json(content), encoding
     return value_content(content)[0], encoding

@@ -39,8 +39,7 @@ _LEAST = Envelope(performative="")
 
 Value = str | bytes | tuple[str, ...]
 """A text (``reply-by``: a date-time token), content that is bytes, or names of agents."""
-MOST_PARTS = 100_000
-"""Words, elements or values of one message that are looked at: a tenth of a second or two."""
+MOST_PARTS = 100_000  # words, elements or values of one message: a tenth of a second or two
 Where = Callable[[], str]
 
 
@@ -152,6 +151,5 @@ def _own_value(name: str, text: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidEnvelope(
-            f"has a wrong value: {error}", field=name, value=ascii(text[:60])
-        ) from None
+        reason = f"has a wrong value: {error}"
+        raise InvalidEnvelope(reason, field=name, value=ascii(text[:60])) from None

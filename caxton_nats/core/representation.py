@@ -25,9 +25,6 @@ from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import InvalidEnvelope
 from caxton_nats.core.parameters import Message, envelope_of
 
-_Read = Callable[[bytes], Message]
-_Write = Callable[[Envelope], bytes]
-
 
 class Representation(StrEnum):
     """FIPA's three encodings of an ACL message, by FIPA's names (SC00067)."""
@@ -42,17 +39,12 @@ class Representation(StrEnum):
         return self.split(".")[3]
 
 
-_WAYS: dict[Representation, tuple[_Read, _Write]] = {
+_WAYS: dict[Representation, tuple[Callable[[bytes], Message], Callable[[Envelope], bytes]]] = {
     Representation.STRING: (string_reader.read, string_writer.write),
     Representation.XML: (xml_reader.read, xml_writer.write),
     Representation.BIT_EFFICIENT: (bit_reader.read, bit_writer.write),
 }
 _NAMES = {name: one for one in Representation for name in (str(one), one.short)}
-_BEGINNINGS = {
-    b"(": Representation.STRING,
-    b"<": Representation.XML,
-    **{bytes((byte,)): Representation.BIT_EFFICIENT for byte in (0xFA, 0xFB, 0xFC)},
-}
 
 
 def representation(name: str) -> Representation:
@@ -66,11 +58,6 @@ def representation(name: str) -> Representation:
             hint=f"one of {', '.join(Representation)}; JSON needs no such header",
         )
     return found
-
-
-def recognized(data: bytes) -> Representation | None:
-    """Return the encoding that bytes look like; None for JSON and everything else."""
-    return _BEGINNINGS.get(data.lstrip(b" \t\r\n")[:1])
 
 
 def encode(envelope: Envelope, to: Representation) -> bytes:

@@ -1,8 +1,7 @@
 """wire: FIPA's string encoding (SC00070) read, strict in shape and generous in spelling.
 
-One S-expression, keywords in any case. Where FIPA wants an agent-identifier, a name alone is
-taken, too, and where it wants a set, one agent is. Nothing is built of what is not kept: lists are
-walked over, however deep. Every complaint says line and column, both from 1.
+Where FIPA wants an agent-identifier, a name alone is taken, too, and where it wants a set, one
+agent is. Lists are walked over, however deep. Every complaint says line and column, both from 1.
 """
 
 from __future__ import annotations
@@ -117,7 +116,5 @@ class _Reader:
 
     def _wrong(self, reason: str, token: Token) -> MalformedEnvelope:
         found = ascii(token.value[:40].decode("utf-8", "replace")) if token.kind else "the end"
-        return MalformedEnvelope(
-            f"not a FIPA string: {reason}, but at {self._tokens.where(token.at)} is {found}",
-            hint=_LOOK,
-        )
+        reason = f"not a FIPA string: {reason}, but at {self._tokens.where(token.at)} is {found}"
+        return MalformedEnvelope(reason, hint=_LOOK)

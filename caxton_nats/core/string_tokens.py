@@ -19,8 +19,7 @@ _ESCAPED = re.compile(rb'\\(["\\])')
 class Token(NamedTuple):
     """One piece of a message, and the byte at which it begins."""
 
-    kind: str
-    """``(``, ``)``, ``string``, ``bytes``, ``word``, or "" at the end."""
+    kind: str  # ( ) string bytes word, or "" at the end
     value: bytes
     at: int
 
@@ -32,16 +31,14 @@ class Tokens:
         """Begin at the first byte."""
         self._data = data
         self._parts = 0
-        self.at = 0
-        """The byte at which is read on; it may be set back."""
+        self.at = 0  # where it is read on; it may be set back
 
     def next(self) -> Token:
         """Read the next token."""
         self._parts += 1
         if self._parts > MOST_PARTS:
-            raise MalformedEnvelope(
-                f"too many words and brackets up to {self.where(self.at)}", limit=MOST_PARTS
-            )
+            where = self.where(self.at)
+            raise MalformedEnvelope(f"too many words and brackets up to {where}", limit=MOST_PARTS)
         gap = _GAP.match(self._data, self.at)
         at = self.at = gap.end() if gap else self.at
         first = self._data[at : at + 1]

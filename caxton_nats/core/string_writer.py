@@ -44,9 +44,6 @@ def quoted(text: str) -> str:
 
 def _keyword(name: str, field: str) -> str:
     if _KEYWORD.fullmatch(name) is None:
-        raise InvalidEnvelope(
-            "has no form in FIPA's string encoding: white space, parentheses or quotes in a name",
-            field=shown(field),
-            value=ascii(name[:60]),
-        )
+        reason = "has no form in a FIPA string: white space, parentheses or quotes in a name"
+        raise InvalidEnvelope(reason, field=shown(field), value=ascii(name[:60]))
     return name

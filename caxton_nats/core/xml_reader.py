@@ -13,8 +13,7 @@ from xml.parsers import expat
 from caxton_nats.core.errors import InvalidEnvelope, MalformedEnvelope
 from caxton_nats.core.parameters import AGENTS, MOST_PARTS, TEXTS, Message, parameter, put
 
-MOST_DEPTH = 16
-"""Elements within each other; an agent-identifier among resolvers takes two of them."""
+MOST_DEPTH = 16  # elements within each other
 _ROOT, _AGENT, _OWN = "fipa-message", "agent-identifier", "user-defined"
 _TEXT_ELEMENTS = frozenset({"content", "content-language-encoding", _OWN, *TEXTS})
 _AGENT_ELEMENTS = frozenset({"sender", *AGENTS})

@@ -22,7 +22,6 @@ _ESCAPES = {
 _IN_TEXT = str.maketrans({one: _ESCAPES[one] for one in "&<>\r"})
 _IN_ATTRIBUTE = str.maketrans(_ESCAPES)
 _UNSAYABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_ELEMENTS = {"encoding": "content-language-encoding"}
 
 
 def write(envelope: Envelope) -> bytes:
@@ -52,7 +51,7 @@ def _element(name: str, value: Value) -> str:
     text = _sayable(name, value).translate(_IN_TEXT)
     if name[:2] in ("X-", "x-"):
         return f"<user-defined href={_attribute(name, name)}>{text}</user-defined>"
-    element = _ELEMENTS.get(name, name)
+    element = "content-language-encoding" if name == "encoding" else name
     return f"<{element}>{text}</{element}>"
 
 

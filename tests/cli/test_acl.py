@@ -69,8 +69,8 @@ async def test_any_encoding_from_stdin(
         (("alice", "--acl", "-"), b"hello", 1, "not a JSON object"),
         (("bob", "--acl", "-"), b"(inform :sender eve :receiver bob)", 1, "the body says it is from"),
         (("--acl", "-"), b"(inform :receiver bob)", 2, "nobody sends it"),
-        (("alice", "inform", "--acl", "-"), b"", 2, "--acl has the whole message"),
-        (("alice", "--acl", "-", "--text", "x"), b"", 2, "--acl has the whole message"),
+        (("alice", "inform", "--acl", "-"), b"", 2, "--acl has the whole"),
+        (("alice", "--acl", "-", "--text", "x"), b"", 2, "--acl has the whole"),
         (("alice", "--acl", "/no/such"), b"", 2, "--acl /no/such cannot be read"),
     ],
 )  # fmt: skip
