@@ -49,12 +49,13 @@ async def play_all(
 ) -> dict[str, dict[str, list[Round]]]:
     """Return all rounds, by line."""
     found: dict[str, dict[str, list[Round]]] = {}
+    rounds = chosen.rounds or (2 if chosen.quick else 5)
     for line in there:
         if chosen.only and line.name not in chosen.only:
             continue
         if chosen.quick and not line.in_quick and not chosen.only:
             continue
-        found[line.name] = await play_line(line, chosen.rounds, 0.5 if chosen.quick else 1.0)
+        found[line.name] = await play_line(line, rounds, 0.5 if chosen.quick else 1.0)
     return found
 
 
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Play, print the table, and write JSON and plot."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the main lines, with fewer messages")
-    parser.add_argument("--rounds", type=int, default=5, help="of each contestant")
+    parser.add_argument("--rounds", type=int, help="of each contestant; 5, or 2 if quick")
     parser.add_argument("--only", action="append", help="a line by its name; may be repeated")
     parser.add_argument("--page", action="store_true", help="write docs/performance.md, too")
     chosen = parser.parse_args(arguments)
