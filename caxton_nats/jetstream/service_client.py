@@ -30,7 +30,7 @@ from caxton_nats.ports import (
 from caxton_nats.ports.doors import REACH_WAIT
 
 T = TypeVar("T")
-_GROUP, _GROUP_BYTES, _GROUP_RECEIVERS = 250, 256 * 1024, 1_000
+_GROUP, _GROUP_BYTES, _GROUP_RECEIVERS = 50, 256 * 1024, 1_000
 """Messages of one request, their bytes, and receivers, whose outcomes make the answer long."""
 TRIES = 3
 """A request without an answer is repeated: the message id makes that safe."""

@@ -41,7 +41,7 @@ async def test_routers_share_it(lab: Lab) -> None:
     alice, carol = await lab.agent("alice", platform), await lab.agent("carol", platform)
     await lab.register("bob", platform)
     began = asyncio.get_running_loop().time()
-    results = await alice.send_many([alice.message("inform", "bob", at) for at in range(900)])
+    results = await alice.send_many([alice.message("inform", "bob", at) for at in range(1_800)])
     took = asyncio.get_running_loop().time() - began
     passed = sum(isinstance(one, Receipt) for one in results)
     # What comes back while they are being sent is taken, too.
