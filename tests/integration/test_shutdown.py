@@ -19,13 +19,13 @@ from tests.plugins.eventually import eventually
 
 
 async def test_running_handlers_finish(lab: Lab, tmp_path: Path) -> None:
-    """After SIGTERM: the handler is done, what was not begun is given back, and it ends with 0."""
+    """After SIGTERM: the handler is done, what was not begun is given back in order, and it ends with 0."""
     platform = await lab.platform()
     alice = await lab.agent("alice", platform)
     go = tmp_path / "go"
     bob = await lab.spawn("agent", "bob", "waits", test={"CAXTON_TEST_GO": str(go)}, concurrency=1)
     for number in range(5):
-        await alice.send("inform", "bob", number)
+        await alice.send("inform", "bob", number, conversation_id="c")
     await eventually(lambda: bob.notes == [0])
     ending = asyncio.create_task(bob.stop(signal.SIGTERM))
 
