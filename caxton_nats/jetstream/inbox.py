@@ -243,7 +243,7 @@ class PullInbox:
         """Have all acks confirmed by that of the last: the server takes them in order."""
         failure = TransportError("the connection was lost while acks were on their way")
         for _ in range(_ACK_TRIES):
-            losses = self._connection.losses
+            losses, used = self._connection.losses, [*map(self._settles, done)]
             try:
                 await self._post([(delivery, b"+ACK") for delivery in done[:-1]])
                 for delivery in done[-1:]:
@@ -252,8 +252,9 @@ class PullInbox:
                 # An ack may come twice; one that never comes has a handled message come again.
                 failure = error
             else:
-                # What was sent before a connection was lost may be lost with it.
-                if losses == self._connection.losses:
+                # What was sent before a connection was lost may be lost with it; and of what has
+                # come again meanwhile, it is the copy that has to be acknowledged.
+                if losses == self._connection.losses and used == [*map(self._settles, done)]:
                     return
         raise failure
 

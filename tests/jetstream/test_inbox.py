@@ -238,6 +238,8 @@ class Loses(PullInbox):
 
 async def test_a_copy_says_how_the_first_is_settled(connection: Connection) -> None:
     """A server that has forgotten the first delivery heeds the reply subject of the second only."""
+    config = {**CONSUMER, "ack_wait": 1_000_000_000}
+    await connection.api("CONSUMER.CREATE.MAIL.bob", {"stream_name": "MAIL", "config": config})
     inbox = PullInbox(connection, "MAIL", "bob")
     await inbox.start()
     await send(connection, "m-1")
@@ -249,6 +251,30 @@ async def test_a_copy_says_how_the_first_is_settled(connection: Connection) -> N
     await inbox.settle([(first, Ack())])
     assert (await connection.api("STREAM.INFO.MAIL"))["state"]["messages"] == 0
     assert not inbox._newest
+    await inbox.close()
+
+
+class Comes(PullInbox):
+    """An inbox in which a copy comes while the first delivery is being acknowledged."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection, "MAIL", "bob")
+        self.acknowledged: list[str] = []
+
+    async def _request(self, delivery: Delivery, answer: bytes) -> None:
+        self.acknowledged.append(self._settles(delivery))
+        await super()._request(delivery, answer)
+        self._newest[delivery.origin] = "$JS.ACK.MAIL.bob.2.1.2.0.0"
+
+
+async def test_a_copy_that_comes_during_the_ack(connection: Connection) -> None:
+    """It is acknowledged, too: the server may have heeded no other."""
+    inbox = Comes(connection)
+    await inbox.start()
+    await send(connection, "m-1")
+    (delivery,) = await inbox.fetch(1, LONG)
+    await inbox.settle([(delivery, Ack())])
+    assert inbox.acknowledged == [handle_of(delivery).reply, "$JS.ACK.MAIL.bob.2.1.2.0.0"]
     await inbox.close()
 
 
