@@ -68,6 +68,10 @@ class Written:
         return found
 
 
+def _is_wrong(refusals: Sequence[CaxtonError | None], judged: Sequence[Judged]) -> bool:
+    return any(refusals) or any(one.error for one in judged)
+
+
 def _size(record: Conversation) -> int:
     return len(record.thread.ids) + len(record.participants)
 
@@ -151,7 +155,7 @@ class Admission:
         for attempt in range(TRIES):
             before, revision = await self._load(conversation_id, latest=latest)
             record, refusals, judged = self._advance(before, candidates)
-            if not latest and (any(refusals) or any(one.error for one in judged)):
+            if not latest and _is_wrong(refusals, judged):
                 # In a cluster the record may be a moment old, without what an answer refers to.
                 latest = True
                 continue
@@ -189,8 +193,7 @@ class Admission:
         before, revision = known
         record, refusals, judged = self._advance(before, candidates)
         # Only the store can say that nothing has changed, or that something is wrong.
-        is_wrong = any(refusals) or any(one.error for one in judged)
-        if record is None or record is before or is_wrong:
+        if record is None or record is before or _is_wrong(refusals, judged):
             return None, False
         try:
             await self._save(record, revision)

@@ -27,11 +27,6 @@ class Intake:
         self.urgent_subject = mailboxes.address(agent, urgent=True).subject
         self._inboxes: dict[bool, Inbox] = {}
 
-    @property
-    def is_open(self) -> bool:
-        """Whether anything can come in, or be settled."""
-        return bool(self._inboxes)
-
     def is_urgent(self, delivery: Delivery) -> bool:
         """Return by which way it came in."""
         return delivery.subject == self.urgent_subject

@@ -271,8 +271,8 @@ class Mailbox:
         key, more = those[0].delivery.origin.key, f" and {len(those) - 1} more" * (len(those) > 1)
         log.warning("%s could not settle %s%s: %s", self._agent, key, more, error, exc_info=told)
         now, back = self._ports.clock.now(), list[tuple[Delivery, Disposition]]()
+        is_away = isinstance(error, TransportError)
         for held in those:
-            is_away = isinstance(error, TransportError)
             wait = again(held.delivery.attempt) if is_away else self._options.ack_wait
             self._lanes.block(held, now + wait)
             back.append((held.delivery, Nak(wait)))

@@ -1,10 +1,9 @@
-"""PubAcks: what a JetStream server says of messages that it was to store."""
+"""Messages that a JetStream server is to store, and its PubAcks: what it says of them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -14,12 +13,12 @@ from caxton_nats.jetstream.errors import api_error
 from caxton_nats.ports import Stored
 
 
-class Subject(Protocol):
-    """What goes to a subject."""
+class Post(msgspec.Struct, frozen=True):
+    """One message to be stored: subject, headers, payload."""
 
-    @property
-    def subject(self) -> str:
-        """Where it goes."""
+    subject: str
+    body: bytes
+    headers: Mapping[str, str]
 
 
 class _Error(msgspec.Struct):
@@ -38,13 +37,10 @@ class _PubAck(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_PubAck)
 
 
-P = TypeVar("P", bound=Subject)
-
-
-class Batch(Generic[P]):
+class Batch:
     """Messages that are on their way together, and what became of each."""
 
-    def __init__(self, posts: Sequence[P], *, is_group: bool = False) -> None:
+    def __init__(self, posts: Sequence[Post], *, is_group: bool = False) -> None:
         """Take what is on its way.
 
         Args:

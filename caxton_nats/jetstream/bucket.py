@@ -25,6 +25,7 @@ from caxton_nats.core.errors import (
 )
 from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.jetstream import direct
+from caxton_nats.jetstream.acks import Post
 from caxton_nats.jetstream.client import place_of_delivery
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import translate
@@ -34,7 +35,7 @@ from caxton_nats.jetstream.headers import (
     MSG_ID,
     ROLLUP,
 )
-from caxton_nats.jetstream.publisher import TRIES, JetStreamPublisher, Post
+from caxton_nats.jetstream.publisher import TRIES, JetStreamPublisher
 from caxton_nats.jetstream.watch import Mirror, Watch
 from caxton_nats.tasks import end, heeding_cancellation
 

@@ -61,13 +61,11 @@ class ReadingEnded(NatsError):
 class AttentiveClient(Client):
     """A client whose reading does not end by what it reads."""
 
-    def __init__(self, *, by_batch: bool | None = None) -> None:
-        """Take whether to listen and post by the batch; by default if nats-py is as we know it.
-
-        Otherwise both go by its public API, one message after the other.
-        """
+    def __init__(self) -> None:
         super().__init__()
-        self._by_batch = version("nats-py").startswith(_KNOWN) if by_batch is None else by_batch
+        self._by_batch = version("nats-py").startswith(_KNOWN)
+        """Whether to listen and post by the batch: nats-py is as we know it. Otherwise both go by
+        its public API, one message after the other."""
         self._ps = BatchParser(self) if self._by_batch else AttentiveParser(self)
         self._writes_soon = False
         self.listeners: dict[bytes, Listener] = {}

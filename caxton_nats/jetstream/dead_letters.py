@@ -13,9 +13,10 @@ from caxton_nats.core.reading import UNREADABLE
 from caxton_nats.core.remote import any_agent_from_token, any_agent_token
 from caxton_nats.core.selection import EVERY, Selection
 from caxton_nats.jetstream import direct, subjects
+from caxton_nats.jetstream.acks import Post
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.headers import EXPECTED_LAST_SUBJECT, EXPECTED_LAST_SUBJECT_SEQUENCE
-from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
+from caxton_nats.jetstream.publisher import JetStreamPublisher
 from caxton_nats.ports.stores import Page
 
 PAGE_BYTES = 4 * 1024 * 1024

@@ -23,8 +23,9 @@ from nats.errors import NoRespondersError
 
 from caxton_nats.core.errors import CaxtonError
 from caxton_nats.jetstream import direct, subjects
+from caxton_nats.jetstream.acks import Post
 from caxton_nats.jetstream.connection import Connection
-from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
+from caxton_nats.jetstream.publisher import JetStreamPublisher
 from caxton_nats.ports import Answer
 from caxton_nats.tasks import end, heeding_cancellation
 

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 
-import msgspec
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
@@ -26,7 +25,7 @@ from caxton_nats.core.errors import (
 from caxton_nats.core.grouping import Grouping
 from caxton_nats.core.routing import mailbox_full
 from caxton_nats.jetstream import group_commit, wire
-from caxton_nats.jetstream.acks import Batch, count_of, read_ack
+from caxton_nats.jetstream.acks import Batch, Post, count_of, read_ack
 from caxton_nats.jetstream.client import Denied
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.errors import translate
@@ -41,14 +40,6 @@ _WRITE = 500
 """Messages that are written at once."""
 FIRST_PAUSE = 0.1
 """Seconds before the second try; doubled before each further one."""
-
-
-class Post(msgspec.Struct, frozen=True):
-    """One message to be stored: subject, headers, payload."""
-
-    subject: str
-    body: bytes
-    headers: Mapping[str, str]
 
 
 class JetStreamPublisher:
@@ -69,7 +60,7 @@ class JetStreamPublisher:
         self._freed = asyncio.Event()
         self._entrance = asyncio.Lock()
         self._inbox = connection.client.new_inbox()
-        self._batches: dict[bytes, Batch[Post]] = {}
+        self._batches: dict[bytes, Batch] = {}
         """What waits for its acks, by its number."""
         self._next = 0
         self._grouping = Grouping()
@@ -261,7 +252,7 @@ class JetStreamPublisher:
         for batch in self._batches.values():
             batch.end(PublishUnconfirmed("the connection was lost before the PubAck"))
 
-    async def _explain(self, batch: Batch[Post]) -> bool:
+    async def _explain(self, batch: Batch) -> bool:
         """Let those that wait have the reason why the server cannot write, if that is why."""
         waiting = next(
             post for post, result in zip(batch.posts, batch.results, strict=True) if result is None
@@ -272,7 +263,7 @@ class JetStreamPublisher:
         batch.end(error)
         return True
 
-    async def _write(self, batch: Batch[Post], answers: str) -> None:
+    async def _write(self, batch: Batch, answers: str) -> None:
         client = self._connection.client
         room = client.max_payload
         for start in range(0, len(batch.posts), _WRITE):

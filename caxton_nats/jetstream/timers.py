@@ -13,11 +13,12 @@ import msgspec
 
 from caxton_nats.core.identifiers import token
 from caxton_nats.jetstream import direct, subjects, topology
+from caxton_nats.jetstream.acks import Post
 from caxton_nats.jetstream.connection import Connection
 from caxton_nats.jetstream.headers import SCHEDULE, SCHEDULE_TARGET
 from caxton_nats.jetstream.inbox import PullInbox
 from caxton_nats.jetstream.mailboxes import ConsumerOptions
-from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
+from caxton_nats.jetstream.publisher import JetStreamPublisher
 from caxton_nats.ports import Due, Timer
 
 

@@ -16,11 +16,12 @@ import pytest
 from caxton_nats.app import RandomIds
 from caxton_nats.core.identifiers import AgentId, agent_id, agent_token
 from caxton_nats.jetstream import client, subjects, topology
+from caxton_nats.jetstream.acks import Post
 from caxton_nats.jetstream.adapter import open_ports
 from caxton_nats.jetstream.connection import Connection, connect
 from caxton_nats.jetstream.inbox import PullInbox
 from caxton_nats.jetstream.mailboxes import ConsumerOptions
-from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
+from caxton_nats.jetstream.publisher import JetStreamPublisher
 from caxton_nats.memory import MemoryBroker
 from caxton_nats.ports import Inbox, Letter, Ports, Stored
 from tests.plugins.clock import RealClock

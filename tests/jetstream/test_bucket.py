@@ -10,9 +10,10 @@ from caxton_nats.app import topology_options
 from caxton_nats.config import Settings
 from caxton_nats.core.errors import ConfigurationError, RevisionConflict, StreamMissing
 from caxton_nats.jetstream import topology
+from caxton_nats.jetstream.acks import Post
 from caxton_nats.jetstream.bucket import Bucket
 from caxton_nats.jetstream.connection import Connection, connect
-from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
+from caxton_nats.jetstream.publisher import JetStreamPublisher
 from caxton_nats.jetstream.wire import Frame
 from tests.plugins.eventually import eventually
 from tests.plugins.servers import StartServer

@@ -7,10 +7,11 @@ import signal
 
 import pytest
 
+from caxton_nats.jetstream.acks import Post
 from caxton_nats.jetstream.connection import Connection, connect
 from caxton_nats.jetstream.embedded import EmbeddedServer
 from caxton_nats.jetstream.headers import MSG_ID
-from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
+from caxton_nats.jetstream.publisher import JetStreamPublisher
 from caxton_nats.ports import Stored
 from tests.plugins.eventually import eventually
 from tests.plugins.servers import StartServer

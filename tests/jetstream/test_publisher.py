@@ -10,9 +10,10 @@ from nats.aio.msg import Msg
 
 from caxton_nats.core.errors import ConfigurationError, PublishUnconfirmed, StreamMissing
 from caxton_nats.jetstream import direct
+from caxton_nats.jetstream.acks import Post
 from caxton_nats.jetstream.connection import Connection, connect
 from caxton_nats.jetstream.embedded import EmbeddedServer
-from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
+from caxton_nats.jetstream.publisher import JetStreamPublisher
 from caxton_nats.jetstream.wire import Frame
 from caxton_nats.ports import Stored
 from tests.plugins.eventually import eventually

@@ -13,9 +13,10 @@ from nats.aio.msg import Msg
 from caxton_nats.core.errors import CaxtonError, PublishUnconfirmed
 from caxton_nats.jetstream import connection as connection_module
 from caxton_nats.jetstream import reach
+from caxton_nats.jetstream.acks import Post
 from caxton_nats.jetstream.client import AttentiveClient
 from caxton_nats.jetstream.connection import Connection, connect
-from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
+from caxton_nats.jetstream.publisher import JetStreamPublisher
 from caxton_nats.jetstream.reach import PATIENCE, REST, Reach
 from caxton_nats.ports import Stored
 from tests.plugins.eventually import eventually

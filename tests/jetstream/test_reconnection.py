@@ -18,10 +18,11 @@ from caxton_nats.core.health import Healthy, Unhealthy
 from caxton_nats.jetstream import connection as connecting
 from caxton_nats.jetstream import inbox as inboxes
 from caxton_nats.jetstream import reach, reconnection
+from caxton_nats.jetstream.acks import Post
 from caxton_nats.jetstream.connection import Connection, connect
 from caxton_nats.jetstream.headers import MSG_ID
 from caxton_nats.jetstream.inbox import PullInbox
-from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
+from caxton_nats.jetstream.publisher import JetStreamPublisher
 from caxton_nats.jetstream.reconnection import WAIT, Reconnection
 from caxton_nats.ports import Stored
 from tests.integration.proxy import Proxy, wire

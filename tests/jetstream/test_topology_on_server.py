@@ -17,8 +17,9 @@ from caxton_nats.core.errors import ConfigurationError
 from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.remote import NodeId
 from caxton_nats.jetstream import subjects, topology
+from caxton_nats.jetstream.acks import Post
 from caxton_nats.jetstream.connection import Connection, connect
-from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
+from caxton_nats.jetstream.publisher import JetStreamPublisher
 from caxton_nats.jetstream.topology import Deployment, Options
 from caxton_nats.ports import Stored
 from tests.plugins.servers import StartServer

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from caxton_nats.core.errors import ServerExhausted
+from caxton_nats.jetstream.acks import Post
 from caxton_nats.jetstream.connection import Connection, connect
 from caxton_nats.jetstream.embedded import EmbeddedOptions, EmbeddedServer
 from caxton_nats.jetstream.headers import MSG_ID
-from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
+from caxton_nats.jetstream.publisher import JetStreamPublisher
 from caxton_nats.jetstream.upkeep import kept_up
 from caxton_nats.jetstream.write_errors import any_write_error, write_error
 from caxton_nats.ports import Stored

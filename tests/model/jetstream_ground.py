@@ -16,11 +16,12 @@ from caxton_nats.core.identifiers import AgentId, agent_token
 from caxton_nats.engine.receiver import MailboxOptions
 from caxton_nats.engine.router import RouterOptions
 from caxton_nats.jetstream import direct, subjects, topology
+from caxton_nats.jetstream.acks import Post
 from caxton_nats.jetstream.adapter import open_ports
 from caxton_nats.jetstream.connection import Connection, connect
 from caxton_nats.jetstream.inbox import PullInbox
 from caxton_nats.jetstream.mailboxes import ConsumerOptions
-from caxton_nats.jetstream.publisher import JetStreamPublisher, Post
+from caxton_nats.jetstream.publisher import JetStreamPublisher
 from caxton_nats.ports import Inbox, Ports
 from tests.model.ground import PLATFORM
 from tests.model.records import Rules
