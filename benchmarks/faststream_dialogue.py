@@ -18,6 +18,12 @@ from benchmarks.dialogue import in_flight
 
 WORKERS = 64
 STREAM = JStream("TALK", subjects=["talk.>"], retention=RetentionPolicy.WORK_QUEUE)
+READING: dict[str, Any] = {
+    "stream": STREAM,
+    "pull_sub": PullSub(batch_size=WORKERS),
+    "max_workers": WORKERS,
+}
+"""How both sides take their mail."""
 Message = dict[str, Any]
 
 
@@ -28,13 +34,7 @@ async def initiator(job: Job) -> dict[str, Any]:
     agreed: set[int] = set()
     content = "x" * job.size
 
-    @broker.subscriber(
-        "talk.alice",
-        stream=STREAM,
-        durable="alice",
-        pull_sub=PullSub(batch_size=WORKERS),
-        max_workers=WORKERS,
-    )
+    @broker.subscriber("talk.alice", durable="alice", **READING)
     async def take(message: Message) -> None:
         if message["act"] == "agree":
             agreed.add(message["number"])
@@ -61,13 +61,7 @@ async def participant(job: Job) -> dict[str, Any]:
     """Agree to everything, and inform."""
     broker = NatsBroker(job.url, logger=None, log_level=logging.CRITICAL)
 
-    @broker.subscriber(
-        "talk.bob",
-        stream=STREAM,
-        durable="bob",
-        pull_sub=PullSub(batch_size=WORKERS),
-        max_workers=WORKERS,
-    )
+    @broker.subscriber("talk.bob", durable="bob", **READING)
     async def answer(message: Message) -> None:
         for act in ("agree", "inform"):
             await broker.publish({**message, "act": act}, "talk.alice", stream="TALK", timeout=30)

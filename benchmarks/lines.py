@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from benchmarks.contest import Durability, Job, Participant, Round, a_server, play_round
 from caxton_nats.jetstream.connection import connect
@@ -144,6 +145,12 @@ async def lean_streams(url: str, receivers: list[str]) -> None:
     await connection.close()
 
 
+def beside_ceiling(**how: Any) -> dict[str, Contestant]:
+    """Return us and the ceiling, both through the same door; the ceiling has one sender."""
+    theirs = {name: value for name, value in how.items() if name != "senders"}
+    return {"caxton": partial(ours, **how), "ceiling": partial(lean, **theirs)}
+
+
 LINES: list[Line] = [
     Line(
         "service 1 to 1",
@@ -170,10 +177,7 @@ LINES: list[Line] = [
     Line(
         "embedded 1 to 1",
         "256 bytes, routed in the sender's process",
-        {
-            "caxton": partial(ours, door="embedded"),
-            "ceiling": partial(lean, door="embedded"),
-        },
+        beside_ceiling(door="embedded"),
         messages=30_000,
         ratios=(Ratio("embedded_vs_ceiling", "caxton", "ceiling", 0.6),),
         in_quick=True,
@@ -182,7 +186,7 @@ LINES: list[Line] = [
     Line(
         "submit 1 to 1",
         "256 bytes, stored in the ingress first, by any client",
-        {"caxton": partial(ours, door="submit"), "ceiling": partial(lean, door="submit")},
+        beside_ceiling(door="submit"),
         messages=15_000,
         ratios=(Ratio("submit_vs_ceiling", "caxton", "ceiling", 0.6),),
         limit="the router's process and the server: every message is stored twice",
@@ -190,10 +194,7 @@ LINES: list[Line] = [
     Line(
         "embedded 1 to 16",
         "256 bytes from one sender to sixteen receivers",
-        {
-            "caxton": partial(ours, door="embedded", receivers=SIXTEEN),
-            "ceiling": partial(lean, door="embedded", receivers=SIXTEEN),
-        },
+        beside_ceiling(door="embedded", receivers=SIXTEEN),
         messages=24_000,
         ratios=(Ratio("one_to_16_vs_ceiling", "caxton", "ceiling", 0.6),),
         limit="the receivers' process",
@@ -201,10 +202,7 @@ LINES: list[Line] = [
     Line(
         "embedded 16 to 16",
         "256 bytes from sixteen senders of one process to sixteen receivers of another",
-        {
-            "caxton": partial(ours, door="embedded", receivers=SIXTEEN, senders=SENDERS),
-            "ceiling": partial(lean, door="embedded", receivers=SIXTEEN),
-        },
+        beside_ceiling(door="embedded", receivers=SIXTEEN, senders=SENDERS),
         messages=24_000,
         ratios=(Ratio("16_to_16_vs_ceiling", "caxton", "ceiling", 0.6),),
         limit="the receivers' process",
@@ -212,10 +210,7 @@ LINES: list[Line] = [
     Line(
         "embedded 1 to 1, 2 KiB",
         "2 KiB, routed in the sender's process",
-        {
-            "caxton": partial(ours, door="embedded", size=2048),
-            "ceiling": partial(lean, door="embedded", size=2048),
-        },
+        beside_ceiling(door="embedded", size=2048),
         messages=20_000,
         ratios=(Ratio("large_vs_ceiling", "caxton", "ceiling", 0.6),),
         limit="the receiver's process",

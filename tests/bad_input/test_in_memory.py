@@ -15,14 +15,11 @@ from caxton_nats.core import codec
 from caxton_nats.core.envelope import Envelope, content_value
 from caxton_nats.core.errors import CaxtonError, MessageError, UndeliverableError
 from caxton_nats.core.health import Healthy
-from caxton_nats.core.identifiers import agent_from_token
-from caxton_nats.engine.ingress import Ingress
 from caxton_nats.engine.platform import Platform
 from caxton_nats.ports import Receipt, Submission
-from caxton_nats.tasks import Workers
 from tests.bad_input import catalogue
 from tests.bad_input.case import GOOD, RECEIVER, SENDER, Case
-from tests.engine.bench import POLICY, Bench
+from tests.engine.bench import Bench
 
 
 class Place:
@@ -31,16 +28,7 @@ class Place:
     def __init__(self, bench: Bench, platform: Platform) -> None:
         self.platform = platform
         self.broker = bench.broker
-        self.ingress = Ingress(
-            bench.broker.ingress,
-            platform.router,
-            platform.burial,
-            platform.ports,
-            platform="here",
-            sender_of=lambda subject: agent_from_token(subject.rsplit(".", 1)[-1], "here"),
-            policy=POLICY,
-            workers=Workers(1, 256),
-        )
+        self.ingress = bench.ingress(platform)
 
     async def send(self, body: bytes = b"", **more: Any) -> Receipt | CaxtonError:
         (result,) = await self.platform.router.send([Submission(sender=SENDER, body=body, **more)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -91,6 +92,15 @@ def envelopes(draw: st.DrawFn) -> Envelope:
         content, encoding = draw(_bodies)
         fields |= {"content": content} | ({"encoding": encoding} if encoding else {})
     return Envelope(**fields)
+
+
+def insist_it_comes_back(
+    envelope: Envelope, write: Callable[[Envelope], bytes], read: Callable[[bytes], Envelope]
+) -> None:
+    """Insist that what is written is read as the same, and written the same again."""
+    written = write(envelope)
+    assert read(written) == envelope
+    assert write(read(written)) == written
 
 
 def full() -> Envelope:

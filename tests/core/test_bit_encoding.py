@@ -12,7 +12,7 @@ from caxton_nats.core.envelope import Envelope, content_bytes, content_value, va
 from caxton_nats.core.errors import CaxtonError, InvalidEnvelope, MalformedEnvelope
 from caxton_nats.core.parameters import envelope_of
 from caxton_nats.core.performatives import Performative
-from tests.core.acl import NOON, envelopes, full
+from tests.core.acl import NOON, envelopes, full, insist_it_comes_back
 from tests.core.sample import attempt
 
 BEGINS, INFORM, END = b"\xfa\x10", b"\x08", b"\x01"
@@ -31,9 +31,7 @@ def inform(parameters: bytes) -> Envelope:
 @given(envelopes())
 def test_round_trip(envelope: Envelope) -> None:
     """Every envelope comes back from its bytes as it was, content byte for byte."""
-    written = bit_writer.write(envelope)
-    assert read(written) == envelope
-    assert bit_writer.write(read(written)) == written
+    insist_it_comes_back(envelope, bit_writer.write, read)
 
 
 @given(envelopes())

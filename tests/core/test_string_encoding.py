@@ -10,7 +10,7 @@ from caxton_nats.core.envelope import Envelope, content_bytes, content_value
 from caxton_nats.core.errors import CaxtonError, InvalidEnvelope, MalformedEnvelope
 from caxton_nats.core.parameters import envelope_of
 from caxton_nats.core.performatives import Performative
-from tests.core.acl import NOON, envelopes, full
+from tests.core.acl import NOON, envelopes, full, insist_it_comes_back
 
 
 def read(text: str | bytes) -> Envelope:
@@ -22,9 +22,7 @@ def read(text: str | bytes) -> Envelope:
 @given(envelopes())
 def test_round_trip(envelope: Envelope) -> None:
     """Every envelope comes back from its string as it was, content byte for byte."""
-    written = string_writer.write(envelope)
-    assert read(written) == envelope
-    assert string_writer.write(read(written)) == written
+    insist_it_comes_back(envelope, string_writer.write, read)
 
 
 def test_golden() -> None:

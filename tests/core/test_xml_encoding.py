@@ -10,7 +10,7 @@ from caxton_nats.core.envelope import Envelope, content_value
 from caxton_nats.core.errors import CaxtonError, InvalidEnvelope, MalformedEnvelope
 from caxton_nats.core.parameters import envelope_of
 from caxton_nats.core.performatives import Performative
-from tests.core.acl import NOON, envelopes, full
+from tests.core.acl import NOON, envelopes, full, insist_it_comes_back
 
 
 def read(text: str | bytes) -> Envelope:
@@ -26,9 +26,7 @@ def inside(text: str) -> Envelope:
 @given(envelopes())
 def test_round_trip(envelope: Envelope) -> None:
     """Every envelope comes back from its document as it was, content byte for byte."""
-    written = xml_writer.write(envelope)
-    assert read(written) == envelope
-    assert xml_writer.write(read(written)) == written
+    insist_it_comes_back(envelope, xml_writer.write, read)
 
 
 def test_golden() -> None:

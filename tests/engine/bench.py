@@ -15,14 +15,16 @@ from caxton_nats.core.dead_letter import DeadLetter
 from caxton_nats.core.disposition import RetryPolicy
 from caxton_nats.core.envelope import Envelope
 from caxton_nats.core.errors import NotConnected
-from caxton_nats.core.identifiers import AgentId
+from caxton_nats.core.identifiers import AgentId, agent_from_token
 from caxton_nats.engine.dispatch import message_key
+from caxton_nats.engine.ingress import Ingress
 from caxton_nats.engine.mailbox import Mailbox
 from caxton_nats.engine.platform import Platform, build
 from caxton_nats.engine.receiver import MailboxOptions
 from caxton_nats.engine.router import RouterOptions
 from caxton_nats.memory import MemoryBroker
 from caxton_nats.ports import Letter, Ports, Stored
+from caxton_nats.tasks import Workers
 from caxton_nats.telemetry import Action, Event, Observer
 from tests.core.sample import ALICE, BOB, CAROL, sample
 from tests.plugins.clock import ManualClock
@@ -236,6 +238,26 @@ class Bench:
         for agent in agents or (ALICE, BOB, CAROL):
             await platform.registrar.register(agent)
         return platform
+
+    def ingress(
+        self,
+        platform: Platform,
+        *,
+        inbox: Any = None,
+        door: Any = None,
+        workers: Workers | None = None,
+    ) -> Ingress:
+        """Return what works off the store-and-forward door, by the platform's router."""
+        return Ingress(
+            inbox or self.broker.ingress,
+            door or platform.router,
+            platform.burial,
+            platform.ports,
+            platform="here",
+            sender_of=lambda subject: agent_from_token(subject.rsplit(".", 1)[-1], "here"),
+            policy=POLICY,
+            workers=workers or Workers(1, 256),
+        )
 
     def open(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 import pytest
@@ -20,10 +19,9 @@ from caxton_nats.core.errors import (
     PublishUnconfirmed,
     QueueFull,
 )
-from caxton_nats.core.identifiers import AgentId, MessageId, agent_from_token
+from caxton_nats.core.identifiers import AgentId, MessageId
 from caxton_nats.core.lease import Heartbeat
 from caxton_nats.core.staged_receipt import StagedReceipt
-from caxton_nats.engine.ingress import Ingress
 from caxton_nats.engine.platform import Platform
 from caxton_nats.ports import Delivery, Door, Outcome, Receipt, Submission
 from caxton_nats.tasks import Workers, end
@@ -32,26 +30,6 @@ from tests.engine.bench import ACK_WAIT, POLICY, After, Bench, Failing, Recorder
 
 DAVE = AgentId("dave@here")
 GOOD = b'{"performative": "inform", "to": "bob"}'
-
-
-def ingress(
-    bench: Bench,
-    platform: Platform,
-    *,
-    inbox: Any = None,
-    door: Any = None,
-    workers: Workers | None = None,
-) -> Ingress:
-    return Ingress(
-        inbox or bench.broker.ingress,
-        door or platform.router,
-        platform.burial,
-        platform.ports,
-        platform="here",
-        sender_of=lambda subject: agent_from_token(subject.rsplit(".", 1)[-1], "here"),
-        policy=POLICY,
-        workers=workers or Workers(1, 256),
-    )
 
 
 async def waiting(bench: Bench) -> int:
@@ -92,7 +70,7 @@ async def test_a_receiver_that_is_left_alone(bench: Bench) -> None:
     """What is for it comes again when it may be tried; what is behind passes at once."""
     platform = await with_dave(bench)
     await left_alone(bench, platform, 60)
-    running = asyncio.create_task(ingress(bench, platform).run())
+    running = asyncio.create_task(bench.ingress(platform).run())
     await bench.broker.submit(ALICE, b'{"performative": "inform", "to": "dave"}')
     await bench.broker.submit(ALICE, GOOD)
     await bench.clock.advance(59)
@@ -105,7 +83,7 @@ async def test_a_receiver_that_is_left_alone(bench: Bench) -> None:
 async def test_a_receiver_that_is_left_alone_for_ever(bench: Bench) -> None:
     """After its tries the message is a dead letter, and no more of the queue is taken up by it."""
     platform = await with_dave(bench)
-    running = asyncio.create_task(ingress(bench, platform).run())
+    running = asyncio.create_task(bench.ingress(platform).run())
     await left_alone(bench, platform, 10)
     await bench.broker.submit(ALICE, b'{"performative": "inform", "to": "dave"}')
     for _ in range(12):
@@ -143,7 +121,7 @@ async def test_submission_arrives(bench: Bench) -> None:
     """What was submitted while no router ran is routed by the first one, and settled."""
     await bench.broker.submit(ALICE, GOOD)
     platform = await bench.known(bench.platform())
-    assert await ingress(bench, platform).work_once(timedelta()) == 1
+    assert await bench.ingress(platform).work_once(timedelta()) == 1
     assert [one.sender for one in await mail(bench)] == [ALICE]
     assert await waiting(bench) == 0
 
@@ -152,7 +130,7 @@ async def test_refused_submission(bench: Bench) -> None:
     """It becomes a dead letter of its sender, who is told; nothing stays behind."""
     platform = await bench.known(bench.platform())
     await bench.broker.submit(ALICE, b'{"performative": "inform", "to": "dave"}')
-    await ingress(bench, platform).work_once(timedelta())
+    await bench.ingress(platform).work_once(timedelta())
     (letter,) = await bench.dead()
     assert (letter.agent, letter.sender, letter.reason) == (ALICE, ALICE, "AgentNotFound")
     assert (letter.stage, await waiting(bench)) == ("route", 0)
@@ -163,7 +141,7 @@ async def test_unreadable_submission(bench: Bench) -> None:
     """Bytes that are no message come back as not-understood, with the letter that keeps them."""
     platform = await bench.known(bench.platform())
     await bench.broker.submit(ALICE, b"\xffno")
-    await ingress(bench, platform).work_once(timedelta())
+    await bench.ingress(platform).work_once(timedelta())
     assert [letter.original for letter in await bench.dead()] == [b"\xffno"]
     assert [one.performative for one in await mail(bench, ALICE)] == ["not-understood"]
 
@@ -176,7 +154,7 @@ async def test_subject_that_names_nobody(bench: Bench) -> None:
     odd = msgspec.structs.replace(queue.messages[1], subject="caxton.submit.=zz")
     queue.messages[1] = odd
     await bench.broker.submit(CAROL, GOOD)
-    await ingress(bench, platform).work_once(timedelta())
+    await bench.ingress(platform).work_once(timedelta())
     (letter,) = await bench.dead()
     assert (letter.agent, letter.original, letter.subject) == ("ams@here", GOOD, odd.subject)
     assert ([one.sender for one in await mail(bench)], await waiting(bench)) == ([CAROL], 0)
@@ -186,7 +164,7 @@ async def test_partial_failure(bench: Bench) -> None:
     """Who can be reached is reached; the letter and the notice are about who cannot."""
     platform = await bench.known(bench.platform())
     await bench.broker.submit(ALICE, b'{"performative": "inform", "to": ["bob", "dave"]}')
-    await ingress(bench, platform).work_once(timedelta())
+    await bench.ingress(platform).work_once(timedelta())
     assert len(await mail(bench)) == 1
     (letter,) = await bench.dead()
     assert letter.last_error["value"] == "dave@here"
@@ -198,7 +176,7 @@ async def test_full_mailbox_is_tried_for_a_while(bench: Bench) -> None:
     for number in range(1000):
         await bench.post(f"old-{number}")
     await bench.broker.submit(ALICE, GOOD)
-    work = ingress(bench, platform)
+    work = bench.ingress(platform)
     running = asyncio.create_task(work.run())
     await bench.clock.advance(6.9)
     assert (await bench.dead(), await waiting(bench)) == ([], 1)
@@ -221,7 +199,7 @@ async def test_waiting_is_no_try(bench: Bench) -> None:
             return await platform.router.send(batch)
 
     await bench.broker.submit(ALICE, GOOD)
-    running = asyncio.create_task(ingress(bench, platform, door=Busy()).run())
+    running = asyncio.create_task(bench.ingress(platform, door=Busy()).run())
     await bench.clock.advance(400)
     assert (await bench.dead(), await waiting(bench), len(await mail(bench))) == ([], 0, 1)
     await end([running])
@@ -233,7 +211,7 @@ async def test_room_comes_in_time(bench: Bench) -> None:
     for number in range(1000):
         await bench.post(f"old-{number}")
     await bench.broker.submit(ALICE, GOOD)
-    running = asyncio.create_task(ingress(bench, platform).run())
+    running = asyncio.create_task(bench.ingress(platform).run())
     await bench.clock.idle()
     bob = Recorder(bench.clock)
     bench.open(bob)
@@ -248,7 +226,7 @@ async def test_infrastructure_is_waited_out(bench: Bench) -> None:
     away = [PublishUnconfirmed("away") for _ in range(30)]
     door = Scripted(platform.router, {GOOD: [*away]})
     await bench.broker.submit(ALICE, GOOD)
-    running = asyncio.create_task(ingress(bench, platform, door=door).run())
+    running = asyncio.create_task(bench.ingress(platform, door=door).run())
     await bench.clock.advance(1000)
     assert (len(await mail(bench)), await bench.dead()) == (0, [])
     await bench.clock.advance(1000)
@@ -264,7 +242,7 @@ async def test_message_that_the_router_chokes_on(bench: Bench) -> None:
     platform.registry.replace(known.registry)
     for body in (GOOD, b'{"performative": "inform", "to": "carol"}', GOOD):
         await bench.broker.submit(ALICE, body)
-    running = asyncio.create_task(ingress(bench, platform).run())
+    running = asyncio.create_task(bench.ingress(platform).run())
     await bench.clock.idle()
     assert (len(await mail(bench)), await waiting(bench)) == (2, 1)
     await bench.known(known, CAROL)
@@ -279,7 +257,7 @@ async def test_letter_that_cannot_be_written(bench: Bench) -> None:
     platform = await bench.known(bench.platform(bench.but(dead_letters=away)))
     await bench.broker.submit(ALICE, b"no json")
     await bench.broker.submit(ALICE, GOOD)
-    running = asyncio.create_task(ingress(bench, platform).run())
+    running = asyncio.create_task(bench.ingress(platform).run())
     await bench.clock.idle()
     assert (await bench.dead(), await waiting(bench), len(await mail(bench))) == ([], 1, 1)
     await bench.clock.advance(3)
@@ -293,7 +271,7 @@ async def test_settlement_that_is_lost(bench: Bench, lost: Exception) -> None:
     platform = await bench.known(bench.platform())
     inbox = Failing(bench.broker.ingress, settle=[lost])
     await bench.broker.submit(ALICE, GOOD)
-    running = asyncio.create_task(ingress(bench, platform, inbox=inbox).run())
+    running = asyncio.create_task(bench.ingress(platform, inbox=inbox).run())
     await bench.clock.advance(2 * ACK_WAIT)
     assert (len(await mail(bench)), await waiting(bench)) == (1, 0)
     await end([running])
@@ -304,7 +282,7 @@ async def test_a_deadline_that_passes_between_two_tries(bench: Bench) -> None:
     platform = await bench.known(bench.platform())
     inbox = Failing(bench.broker.ingress, settle=[NotConnected("away")])
     await bench.broker.submit(ALICE, b'{"performative": "inform", "to": "bob", "timeout": 1}')
-    running = asyncio.create_task(ingress(bench, platform, inbox=inbox).run())
+    running = asyncio.create_task(bench.ingress(platform, inbox=inbox).run())
     await bench.clock.advance(2 * ACK_WAIT)
     assert (len(await mail(bench)), await waiting(bench)) == (1, 0)
     assert await bench.dead() == []
@@ -326,8 +304,8 @@ async def test_a_deadline_that_passes_in_the_hands_of_two_routers(bench: Bench) 
             return frozen
 
     await bench.clock.advance(ACK_WAIT)
-    await ingress(bench, platform).work_once(timedelta())
-    await ingress(bench, platform, inbox=InHand()).work_once(timedelta())
+    await bench.ingress(platform).work_once(timedelta())
+    await bench.ingress(platform, inbox=InHand()).work_once(timedelta())
     assert (len(await mail(bench)), await bench.dead(), await waiting(bench)) == (1, [], 0)
 
 
@@ -336,7 +314,7 @@ async def test_loop_survives(bench: Bench) -> None:
     platform = await bench.known(bench.platform())
     inbox = Failing(bench.broker.ingress, fetch=[RuntimeError("a bug"), NotConnected("away")])
     await bench.broker.submit(ALICE, GOOD)
-    running = asyncio.create_task(ingress(bench, platform, inbox=inbox).run())
+    running = asyncio.create_task(bench.ingress(platform, inbox=inbox).run())
     await bench.clock.advance(0.29)
     assert await waiting(bench) == 1
     await bench.clock.advance(0.01)
@@ -356,7 +334,7 @@ async def test_all_that_may_pass_is_waited_for(bench: Bench) -> None:
     )
     door = Scripted(platform.router, {GOOD: [mixed]})
     await bench.broker.submit(ALICE, GOOD)
-    await ingress(bench, platform, door=door).work_once(timedelta())
+    await bench.ingress(platform, door=door).work_once(timedelta())
     assert (await bench.dead(), await waiting(bench)) == ([], 1)
 
 
@@ -365,7 +343,7 @@ async def test_batches_have_a_size(bench: Bench) -> None:
     platform = await bench.known(bench.platform())
     for _ in range(5):
         await bench.broker.submit(ALICE, GOOD)
-    working = ingress(bench, platform, workers=Workers(1, 2))
+    working = bench.ingress(platform, workers=Workers(1, 2))
     assert [await working.work_once(timedelta()) for _ in range(4)] == [2, 2, 1, 0]
     assert len(await mail(bench)) == 5
 
@@ -377,7 +355,7 @@ async def test_a_batch_waits_for_its_turn(bench: Bench) -> None:
     workers = Workers(1, 256)
     async with workers.turns:
         working = asyncio.create_task(
-            ingress(bench, platform, workers=workers).work_once(timedelta())
+            bench.ingress(platform, workers=workers).work_once(timedelta())
         )
         await bench.clock.advance(1)
         assert (await mail(bench), working.done()) == ([], False)

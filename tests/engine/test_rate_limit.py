@@ -19,7 +19,7 @@ from caxton_nats.telemetry import Action, Event
 from caxton_nats.testing import memory_platform
 from tests.core.sample import ALICE, BOB, CAROL, sample
 from tests.engine.bench import Bench, CountingIds, Failing
-from tests.engine.test_ingress import ingress, waiting
+from tests.engine.test_ingress import waiting
 from tests.plugins.eventually import eventually
 
 LIMIT = 5
@@ -115,7 +115,7 @@ async def stored(bench: Bench) -> int:
 async def test_what_is_submitted_waits_for_its_turn(bench: Bench) -> None:
     """At the third door nothing is refused: the rest comes at the rate, and nobody else waits."""
     platform = await limited(bench)
-    running = asyncio.create_task(ingress(bench, platform).run())
+    running = asyncio.create_task(bench.ingress(platform).run())
     for number in range(20):
         await submit(bench, ALICE, number)
     await submit(bench, CAROL, 0)

@@ -11,14 +11,11 @@ from caxton_nats.core import codec
 from caxton_nats.core.codec import REPRESENTATION
 from caxton_nats.core.envelope import Envelope, Priority, content_value
 from caxton_nats.core.errors import CaxtonError
-from caxton_nats.core.identifiers import AgentId, agent_from_token
+from caxton_nats.core.identifiers import AgentId
 from caxton_nats.core.representation import Representation, encode
-from caxton_nats.engine.ingress import Ingress
-from caxton_nats.engine.platform import Platform
 from caxton_nats.ports import Receipt, Submission
-from caxton_nats.tasks import Workers
 from tests.core.sample import ALICE, BOB, NOON, sample
-from tests.engine.bench import POLICY, Bench
+from tests.engine.bench import Bench
 
 ENCODINGS = pytest.mark.parametrize("to", Representation)
 
@@ -26,19 +23,6 @@ ENCODINGS = pytest.mark.parametrize("to", Representation)
 async def mail(bench: Bench, agent: AgentId) -> list[Envelope]:
     found = await bench.broker.mailboxes.list(agent, limit=10)
     return [codec.read(one.body) for one in found]
-
-
-def ingress(bench: Bench, platform: Platform) -> Ingress:
-    return Ingress(
-        bench.broker.ingress,
-        platform.router,
-        platform.burial,
-        platform.ports,
-        platform="here",
-        sender_of=lambda subject: agent_from_token(subject.rsplit(".", 1)[-1], "here"),
-        policy=POLICY,
-        workers=Workers(1, 256),
-    )
 
 
 @ENCODINGS
@@ -63,7 +47,7 @@ async def test_submit_door(bench: Bench, to: Representation) -> None:
     """The store-and-forward door keeps the bytes as they are until they are routed."""
     platform = await bench.known(bench.platform())
     await bench.broker.submit(ALICE, encode(sample(), to), {REPRESENTATION: to})
-    await ingress(bench, platform).work_once(timedelta())
+    await bench.ingress(platform).work_once(timedelta())
     assert await mail(bench, BOB) == [sample()]
     assert await bench.dead() == []
 
@@ -74,7 +58,7 @@ async def test_reply_by_from_now(bench: Bench) -> None:
     body = b"(inform :receiver bob :reply-by +00000000T000100000)"
     await bench.broker.submit(ALICE, body, {REPRESENTATION: "string"})
     await bench.clock.advance(20)
-    await ingress(bench, platform).work_once(timedelta())
+    await bench.ingress(platform).work_once(timedelta())
     (stored,) = await mail(bench, BOB)
     assert stored.reply_by == NOON + timedelta(minutes=1)
 
@@ -90,7 +74,7 @@ async def test_notice_says_which_message(bench: Bench, to: Representation) -> No
         language="x" * 90,
     )  # fmt: skip
     await bench.broker.submit(ALICE, encode(wrong, to), {REPRESENTATION: to})
-    await ingress(bench, platform).work_once(timedelta())
+    await bench.ingress(platform).work_once(timedelta())
     (notice,) = await mail(bench, ALICE)
     assert (notice.in_reply_to, notice.conversation_id) == ("r-1", "c-1")
     assert (notice.performative, notice.protocol) == ("not-understood", "fipa-query")
@@ -106,7 +90,7 @@ async def test_redriven(bench: Bench, to: Representation) -> None:
     """A dead letter in any encoding goes through the router again as what it is."""
     platform = await bench.known(bench.platform(), ALICE)
     await bench.broker.submit(ALICE, encode(sample(), to), {REPRESENTATION: to})
-    await ingress(bench, platform).work_once(timedelta())
+    await bench.ingress(platform).work_once(timedelta())
     (letter,) = await bench.dead()
     await bench.known(platform, BOB)
     await platform.redrive.redrive(letter.id)
